@@ -1,0 +1,1 @@
+"""Settings and network configurations: typed, with units, read from YAML."""

@@ -1,0 +1,55 @@
+"""The whole error tree.
+
+Every message is one line for the user: what was asked, what was found, what to do.
+The command line prints it as ``puppetcam: <message>`` and exits with ``exit_code``.
+"""
+
+
+class PuppetcamError(Exception):
+    """Base of all errors that puppetcam raises on purpose. Exit code 2: the user can mend it."""
+
+    exit_code = 2
+
+
+class SettingsError(PuppetcamError):
+    """An unknown setting, a wrong type, a value out of range, an unreadable settings file."""
+
+
+class CheckpointError(PuppetcamError):
+    """A checkpoint file that is not what its name says."""
+
+
+class BundleError(PuppetcamError):
+    """A bundle that is missing, incomplete, changed, or of an unknown format."""
+
+
+class DownloadError(PuppetcamError):
+    """A download that failed on every mirror, or whose bytes are not the expected ones."""
+
+
+class ExportError(PuppetcamError):
+    """An export whose output does not agree with the PyTorch model."""
+
+
+class AvatarError(PuppetcamError):
+    """An avatar picture that cannot be used: unreadable, no face, too small."""
+
+
+class SourceError(PuppetcamError):
+    """A camera or video that cannot be opened or read."""
+
+
+class SinkError(PuppetcamError):
+    """An output that cannot be opened or written."""
+
+
+class EngineError(PuppetcamError):
+    """A runtime that is missing or failed."""
+
+    exit_code = 1
+
+
+class MissingPackageError(EngineError):
+    """An optional package that is not installed; the message names the extra that brings it."""
+
+    exit_code = 2

@@ -1,0 +1,173 @@
+"""Every setting of the app: typed, with its unit and its default."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from config.load import build, read_yaml, with_overrides
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """What is asked of a webcam; what it really gives is read back and told."""
+
+    width: int = 640
+    """Pixels."""
+    height: int = 480
+    """Pixels."""
+    fps: float = 30.0
+    """Frames per second."""
+    mirror: bool = False
+    """Flip the driving picture left-right (key F)."""
+    stall_s: float = 2.0
+    """Seconds without a frame after which the camera counts as gone."""
+    retry_s: float = 0.5
+    """First wait before reopening a lost camera, seconds; doubles up to 8 s."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "width", "height", "fps", "stall_s", "retry_s")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingSettings:
+    """Finding and following the driver's face."""
+
+    tracker: Literal["landmarks", "face-alignment"] = "landmarks"
+    """The default bundle's landmark network, or the optional package face-alignment."""
+    min_face_px: int = 40
+    """Smallest face to look for, pixels of its box."""
+    lost_s: float = 0.3
+    """Seconds without the face before it counts as lost; until then the last pose is held."""
+    ease_s: float = 1.0
+    """Seconds in which a lost face eases to the neutral avatar."""
+    zoom: float = 1.0
+    """Size of the crop against the network's usual framing (keys W and S)."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "min_face_px", "lost_s", "ease_s", "zoom")
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothingSettings:
+    """One-Euro filter on the driving keypoints (Casiez et al. 2012)."""
+
+    enabled: bool = True
+    min_cutoff_hz: float = 2.5
+    """Cut-off at rest, hertz: lower is calmer and later."""
+    beta: float = 8.0
+    """Rise of the cut-off with speed, hertz per (coordinate unit per second)."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "min_cutoff_hz")
+        _not_negative(self, "beta")
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSettings:
+    """How driving keypoints move the avatar."""
+
+    relative: bool = True
+    """Move the avatar from its own pose by the driver's change of pose; false: take the pose as is."""
+    adapt_scale: bool = True
+    """Scale the motion by the sizes of the two faces."""
+    recentre_s: float = 3.0
+    """Seconds in which the best neutral frame is looked for at start and after a recentre."""
+    limit: float = 0.45
+    """Largest travel of a keypoint from the avatar's, in face widths; motion eases into it."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "recentre_s", "limit")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """The visible AI label."""
+
+    enabled: bool = True
+    text: Literal["AI", "AI GENERATED", "AI MODIFIED"] = "AI"
+    position: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "bottom-right"
+    size: float = 0.07
+    """Height of the label against the picture's shorter side, 0.03 to 0.3."""
+    opacity: float = 0.85
+    """0.3 to 1."""
+
+    def __post_init__(self) -> None:
+        _between(self, "size", 0.03, 0.3)
+        _between(self, "opacity", 0.3, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSettings:
+    """The picture that sinks get."""
+
+    width: int = 640
+    """Pixels, even."""
+    height: int = 480
+    """Pixels, even."""
+    fps: float = 30.0
+    """Rate of virtual cameras and video files, frames per second."""
+    mirror: bool = False
+    """Flip the output left-right (key T); the label stays readable."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "width", "height", "fps")
+        for name in ("width", "height"):
+            if getattr(self, name) % 2:
+                raise ValueError(f"{name}' must be even, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What runs the networks."""
+
+    bundle: str = "default"
+    """"default" (shipped), or the path of a bundle folder."""
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks run; auto takes CUDA where it works."""
+    threads: int = 0
+    """CPU threads of the runtime; 0: one per physical core, at most 4."""
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. YAML groups have the names of these fields."""
+
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    label: LabelSettings = field(default_factory=LabelSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+
+
+def load_settings(path: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Settings from an optional YAML file and ``group.key=value`` texts, in this order."""
+    values = read_yaml(path) if path else {}
+    return build(Settings, with_overrides(values, overrides))
+
+
+# Messages start with the name and its closing quote: config.load puts "setting 'group." before it.
+def _positive(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name}' must be above 0, found {value}")
+
+
+def _not_negative(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name}' must be 0 or more, found {value}")
+
+
+def _between(settings: object, name: str, low: float, high: float) -> None:
+    value = getattr(settings, name)
+    if not low <= value <= high:
+        raise ValueError(f"{name}' must be from {low} to {high}, found {value}")

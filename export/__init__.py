@@ -1,0 +1,1 @@
+"""From PyTorch modules to bundles of ONNX or TorchScript graphs."""

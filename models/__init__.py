@@ -1,0 +1,1 @@
+"""Networks of the First Order Motion Model family, their checkpoints and bundles."""

@@ -1,0 +1,1 @@
+"""Marks that say a picture is generated."""

@@ -1,0 +1,1 @@
+"""The live path: source -> face -> crop -> engine -> label -> sinks."""
