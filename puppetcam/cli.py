@@ -1,0 +1,32 @@
+"""The command line: one subcommand a file, each importing its folder only when chosen."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from config.errors import PuppetcamError
+from puppetcam import __version__
+
+COMMANDS = ()
+"""Modules with ``register(commands)``, in the order of the help page."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code (2: the user's mistake, told in one line)."""
+    # Before OpenCV is imported: a missing camera prints up to 25 lines of its own warnings.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    parser = argparse.ArgumentParser(prog="puppetcam", description=__doc__.split(":")[0])
+    parser.add_argument("--version", action="version", version=f"puppetcam {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.register(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        return code
+    except PuppetcamError as error:
+        print(f"puppetcam: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
