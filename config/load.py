@@ -104,7 +104,9 @@ def _convert(hint: Any, value: Any, dotted: str) -> Any:
             raise SettingsError(f"'{dotted}' must be a list, found {_kind(value)}")
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
             raise SettingsError(f"'{dotted}' must have {len(arguments)} items, found {len(value)}")
-        return tuple(_convert(arguments[0], item, dotted) for item in value)
+        return tuple(
+            _convert(arguments[0], item, f"{dotted}.{index}") for index, item in enumerate(value)
+        )
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in (bool, int, float, str) and type(value) is hint:

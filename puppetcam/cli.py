@@ -4,11 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from config.errors import PuppetcamError
-from puppetcam import __version__
+from puppetcam import __version__, models
 
-COMMANDS = ()
+COMMANDS: tuple[ModuleType, ...] = (models,)
 """Modules with ``register(commands)``, in the order of the help page."""
 
 
