@@ -1,0 +1,326 @@
+"""A compact network of the First Order Motion Model family, for machines without a GPU.
+
+Two changes against the paper (Siarohin et al. 2019, arXiv 2003.00196): the keypoints are face
+landmarks, learnt with supervision, so that lids and lips are explicit; and the generator mostly
+carries the avatar's own pixels, painting only what those cannot show (mouth interior, closed lids).
+Relative motion, local affine frames, dense motion and occlusion are the family's.
+
+Coordinates are -1..1 over pixel centres, x right and y down.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.keypoints import Keypoints, inverse_2x2
+from models.landmarks import COUNT, NAMES
+
+
+SIZE = 256
+"""Side of avatar and output, pixels."""
+
+
+def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """3x3 convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a skip."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> same."""
+        return F.relu(x + self.second(self.first(x)))
+
+
+def coordinate_grid(size: int, like: Tensor) -> Tensor:
+    """(size, size, 2) of x, y at the cell centres, where -1 and 1 are the centres of the first and
+    last pixel of the 256 px picture: cells of any size agree on where things are."""
+    centre = (torch.arange(size, device=like.device, dtype=torch.float32) * 2 + 1) / size - 1
+    centre = centre * (SIZE / (SIZE - 1))
+    return torch.stack([centre.expand(size, size), centre[:, None].expand(size, size)], -1)
+
+
+def _up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0)
+
+
+class LandmarkDetector(nn.Module):
+    """(B, 3, 128, 128) RGB 0..1 -> 48 landmarks and the belief that there is a face."""
+
+    temperature = 0.1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = conv(3, 24, 2)
+        self.down1 = nn.Sequential(conv(24, 48, 2), Residual(48))
+        self.down2 = nn.Sequential(conv(48, 96, 2), Residual(96))
+        self.down3 = nn.Sequential(conv(96, 128, 2), Residual(128), Residual(128))
+        self.up2 = conv(128 + 96, 96)
+        self.up1 = conv(96 + 48, 64)
+        self.up0 = conv(64 + 24, 48)
+        self.heatmaps = nn.Conv2d(48, COUNT, 1)
+        self.presence = nn.Sequential(conv(128, 32, 2), nn.Flatten(), nn.Linear(32 * 16, 1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns value (B, 48, 2) in -1..1 and presence (B,), a logit."""
+        a = self.stem(image * 2 - 1)  # (B, 24, 64, 64)
+        b = self.down1(a)  # (B, 48, 32, 32)
+        c = self.down2(b)  # (B, 96, 16, 16)
+        d = self.down3(c)  # (B, 128, 8, 8)
+        y = self.up2(torch.cat([_up(d), c], 1))
+        y = self.up1(torch.cat([_up(y), b], 1))
+        y = self.up0(torch.cat([_up(y), a], 1))  # (B, 48, 64, 64)
+        logits = self.heatmaps(y).float()
+        # Soft-argmax: the mean position under the heatmap, one axis at a time.
+        weight = F.softmax(logits.flatten(2) / self.temperature, -1).reshape(logits.shape)
+        axis = torch.linspace(-1, 1, logits.shape[-1], device=logits.device)
+        value = torch.stack([weight.sum(2) @ axis, weight.sum(3) @ axis], -1)
+        return value, self.presence(d).float()[:, 0]
+
+
+def local_affine(value: Tensor, template: Tensor) -> Tensor:
+    """Jacobians: at each keypoint, the affine map that best takes the mean face to this one.
+
+    Weighted least squares over all keypoints, weight exp(-d^2 / (2 * 0.35^2)) + 0.25 with d the
+    distance on the mean face. value (B, K, 2), template (K, 2) -> (B, K, 2, 2).
+    """
+    from_template = template[None] - template[:, None]  # (K, K, 2), [i, j] = t_j - t_i
+    weight = torch.exp(-0.5 * from_template.square().sum(-1) / 0.35**2) + 0.25
+    weighted = weight[..., None] * from_template
+    # sum_j w_ij (v_j - v_i) (t_j - t_i)^T and sum_j w_ij (t_j - t_i) (t_j - t_i)^T, as products.
+    total = weighted.sum(1)  # (K, 2)
+    cross = value.transpose(1, 2)[:, None] @ weighted - value[..., None] * total[:, None]
+    own = weighted.transpose(1, 2) @ from_template
+    return cross @ inverse_2x2(own)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """Sample image (B, C, n, n) at flow (B, h, w, 2) in -1..1; outside, the border is repeated.
+
+    The grid is rescaled and clamped because zeros padding with align_corners=False is the one
+    case for which ONNX Runtime's CPU GridSample has a fast path.
+    """
+    n = image.shape[-1]
+    grid = (flow * ((SIZE - 1) / SIZE)).clamp(-(1 - 1 / n), 1 - 1 / n)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+class DenseMotion(nn.Module):
+    """Keypoint motion -> a flow field and an occlusion map at 64x64 (section 3.2 of the paper).
+
+    A first flow comes from the keypoints alone: a softmax over keypoints that falls with distance,
+    with a steepness of its own for each (lids rule over a few pixels, the jaw over a wide area).
+    The network sees the avatar under this flow and corrects the weights and the flow itself.
+    """
+
+    hints = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = conv(COUNT + 3 + self.hints + 2, 48)
+        self.down1 = conv(48, 64, 2)
+        self.down2 = conv(64, 96, 2)
+        self.down3 = nn.Sequential(conv(96, 128, 2), Residual(128))
+        self.up2 = conv(128 + 96, 96)
+        self.up1 = conv(96 + 64, 64)
+        self.up0 = conv(64 + 48, 48)
+        # Mask (K + 1), flow correction (2) and occlusion (1) in one convolution.
+        self.heads = nn.Conv2d(48, COUNT + 1 + 2 + 1, 3, 1, 1)
+        nn.init.zeros_(self.heads.weight)
+        nn.init.zeros_(self.heads.bias)  # type: ignore[arg-type]
+        self.log_steepness = nn.Parameter(torch.tensor([_steepness(n) for n in NAMES]).log())
+        self.background = nn.Parameter(torch.tensor(-5.0))
+
+    def forward(
+        self, small: Tensor, avatar: Keypoints, driving: Keypoints
+    ) -> tuple[Tensor, Tensor]:
+        """small (B, 3 + hints, 64, 64) -> flow (B, 64, 64, 2) in -1..1, occlusion (B, 1, 64, 64).
+
+        The flow points from each output pixel to where the avatar has it.
+        """
+        size = small.shape[-1]
+        grid = coordinate_grid(size, small).reshape(1, 1, -1, 2)  # (1, 1, n, 2)
+        offset = grid - driving.value[:, :, None]  # (B, K, n, 2)
+        # Equation 4: z -> p_avatar + J_avatar J_driving^-1 (z - p_driving).
+        jacobian = avatar.jacobian @ inverse_2x2(driving.jacobian)
+        sparse = offset @ jacobian.transpose(-1, -2) + avatar.value[:, :, None]
+        motions = torch.cat([grid.expand(sparse.shape[0], 1, -1, 2), sparse], 1)  # (B, K+1, n, 2)
+        near = offset.square().sum(-1)  # (B, K, n)
+        prior = -near * self.log_steepness.exp()[None, :, None]
+        prior = torch.cat([self.background.expand(prior.shape[0], 1, prior.shape[2]), prior], 1)
+        first_flow = _mix(prior, motions, size)
+        seen = (grid - avatar.value[:, :, None]).square().sum(-1)
+        difference = torch.exp(-near / 0.02) - torch.exp(-seen / 0.02)  # heatmaps, variance 0.01
+        x = torch.cat(
+            [
+                difference.reshape(-1, COUNT, size, size),
+                warp(small, first_flow),
+                (first_flow - grid.reshape(1, size, size, 2)).permute(0, 3, 1, 2) * 4,
+            ],
+            1,
+        )
+        a = self.first(x)
+        b = self.down1(a)
+        c = self.down2(b)
+        d = self.down3(c)  # (B, 128, 8, 8)
+        y = self.up2(torch.cat([_up(d), c], 1))
+        y = self.up1(torch.cat([_up(y), b], 1))
+        y = self.up0(torch.cat([_up(y), a], 1))
+        heads = self.heads(y).float()
+        mask, correction, occlusion = heads.split([COUNT + 1, 2, 1], 1)
+        flow = _mix(prior + mask.flatten(2), motions, size)
+        flow = flow + 0.06 * torch.tanh(correction).permute(0, 2, 3, 1)
+        return flow, torch.sigmoid(occlusion + 2)
+
+
+def _mix(logits: Tensor, motions: Tensor, size: int) -> Tensor:
+    """Softmax over keypoints: logits (B, K+1, n), motions (B, K+1, n, 2) -> (B, size, size, 2)."""
+    weight = F.softmax(logits, 1)[..., None]
+    return (weight * motions).sum(1).reshape(-1, size, size, 2)
+
+
+def _steepness(name: str) -> float:
+    if name in ("chin", "jaw_right", "jaw_left", "temple_right", "temple_left", "forehead"):
+        return 12.0
+    if "lid" in name or "lip" in name or "iris" in name:
+        return 300.0
+    return 80.0
+
+
+class CompactAvatar(NamedTuple):
+    """What is kept of an avatar between frames."""
+
+    image: Tensor
+    """(B, 3, 256, 256) RGB 0..1."""
+    small: Tensor
+    """(B, 3 + 8, 64, 64): the picture, and hints for the motion network."""
+    features: Tensor
+    """(B, 64, 64, 64)."""
+
+
+class AvatarEncoder(nn.Module):
+    """Runs once per avatar: it may be as large as it likes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv(3, 24, 2), conv(24, 48, 2), conv(48, 64))
+        self.down1 = nn.Sequential(conv(64, 96, 2), Residual(96))
+        self.down2 = nn.Sequential(conv(96, 128, 2), Residual(128))
+        self.down3 = nn.Sequential(conv(128, 128, 2), Residual(128))
+        self.up2 = conv(128, 128)
+        self.up1 = conv(128, 96)
+        self.up0 = conv(96, 64)
+        self.features = nn.Conv2d(64, 64, 3, 1, 1)
+        self.hints = nn.Conv2d(64, DenseMotion.hints, 3, 1, 1)
+
+    def forward(self, image: Tensor) -> CompactAvatar:
+        """(B, 3, 256, 256) RGB 0..1 -> CompactAvatar."""
+        a = self.stem(image * 2 - 1)  # (B, 64, 64, 64)
+        b = self.down1(a)
+        c = self.down2(b)
+        d = self.down3(c)  # (B, 128, 8, 8)
+        c = c + _up(self.up2(d))
+        b = b + _up(self.up1(c))
+        a = a + _up(self.up0(b))
+        small = F.avg_pool2d(image, 4) * 2 - 1
+        hints = torch.tanh(self.hints(a)).float()
+        return CompactAvatar(image, torch.cat([small, hints], 1), self.features(a).float())
+
+
+class Painter(nn.Module):
+    """Warps the avatar's pixels and paints over them where they cannot show what is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pose = nn.Conv2d(COUNT, 24, 1)
+        self.enter = conv(64 + 3 + 24, 64)
+        self.before = Residual(64)
+        self.down = nn.Sequential(conv(64, 96, 2), Residual(96))
+        self.up = conv(96, 64)
+        self.after = nn.Sequential(Residual(64), Residual(64))
+        # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
+        self.paint = nn.Sequential(conv(64, 64), nn.Conv2d(64, 4 * 16, 3, 1, 1))
+
+    def forward(
+        self, avatar: CompactAvatar, flow: Tensor, occlusion: Tensor, driving: Keypoints
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns image, warped avatar (B, 3, 256, 256) and alpha (B, 1, 256, 256), 1 = warped."""
+        size = flow.shape[1]
+        warped = warp(torch.cat([avatar.features, avatar.small[:, :3]], 1), flow)
+        features, small = warped.split([64, 3], 1)
+        grid = coordinate_grid(size, flow).reshape(1, 1, -1, 2)
+        near = (grid - driving.value[:, :, None]).square().sum(-1)
+        pose = torch.exp(-near / 0.006).reshape(-1, COUNT, size, size)
+        x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
+        x = self.after(x + _up(self.up(self.down(x))))
+        painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)
+        rgb, alpha = torch.sigmoid(painted[:, :3]), torch.sigmoid(painted[:, 3:] + 1)
+        # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
+        moved = (flow - grid.reshape(1, size, size, 2)).permute(0, 3, 1, 2)
+        full = F.interpolate(moved, scale_factor=4.0, mode="bilinear", align_corners=False)
+        full = full.permute(0, 2, 3, 1) + coordinate_grid(SIZE, flow)
+        carried = warp(avatar.image, full)
+        return alpha * carried + (1 - alpha) * rgb, carried, alpha
+
+
+class CompactModel(nn.Module):
+    """The whole compact network, with the same face as ``FirstOrderModel``."""
+
+    family = "compact"
+    size = SIZE
+    keypoint_size = 128
+    num_keypoints = COUNT
+    landmarks = tuple(NAMES)
+
+    template: Tensor
+    """(48, 2), the mean face that jacobians are measured against."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detector = LandmarkDetector()
+        self.encoder = AvatarEncoder()
+        self.motion = DenseMotion()
+        self.painter = Painter()
+        self.register_buffer("template", torch.zeros(COUNT, 2))
+
+    def detect(self, image: Tensor) -> Keypoints:
+        """(B, 3, H, W) RGB 0..1, square -> value (B, 48, 2), jacobian (B, 48, 2, 2)."""
+        return self.detect_with_presence(image)[0]
+
+    def detect_with_presence(self, image: Tensor) -> tuple[Keypoints, Tensor]:
+        """As ``detect``, and the belief (B,) in 0..1 that there is a face."""
+        if image.shape[-1] != self.keypoint_size:
+            image = F.interpolate(image, size=(self.keypoint_size,) * 2, mode="area")
+        value, presence = self.detector(image)
+        return Keypoints(value, local_affine(value, self.template)), torch.sigmoid(presence)
+
+    def keypoints(self, value: Tensor) -> Keypoints:
+        """Keypoints with their jacobians from landmark positions (B, 48, 2)."""
+        return Keypoints(value, local_affine(value, self.template))
+
+    def encode(self, image: Tensor) -> CompactAvatar:
+        """(B, 3, 256, 256) RGB 0..1 -> CompactAvatar."""
+        avatar: CompactAvatar = self.encoder(image)
+        return avatar
+
+    def generate(
+        self, avatar: CompactAvatar, avatar_keypoints: Keypoints, keypoints: Keypoints
+    ) -> Tensor:
+        """The avatar at ``keypoints``: (B, 3, 256, 256) RGB 0..1."""
+        flow, occlusion = self.motion(avatar.small, avatar_keypoints, keypoints)
+        image: Tensor = self.painter(avatar, flow, occlusion, keypoints)[0]
+        return image

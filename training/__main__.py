@@ -1,0 +1,125 @@
+"""``python -m training STAGE --run DIR``: from portraits and clips to a bundle, stage by stage.
+
+``detector`` (landmarks), ``generator`` (needs the detector), ``bundle`` (export). Each stage may be
+killed at any moment and goes on when the same command is given again.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from config.errors import PuppetcamError, SettingsError
+from models.compact import CompactModel, LandmarkDetector
+from training import drawn, pairs
+from training.data import load_clips, load_portraits
+from training.generator import mean_face, train_generator
+from training.keypoints import evaluate_detector, gather, train_detector
+from training.loop import Schedule
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("stage", choices=["detector", "generator", "bundle"])
+    parser.add_argument("--run", type=Path, required=True, help="folder of states and weights")
+    parser.add_argument("--portraits", type=Path, help="folder of portraits with landmarks.npz")
+    parser.add_argument("--clips", type=Path, help="folder of clips with landmarks.npz")
+    parser.add_argument("--minutes", type=float, default=60.0, help="training time (default 60)")
+    parser.add_argument("--batch", type=int, default=8, help="pairs a step (default 8)")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--start-from", type=Path, help="weights.pt to begin with")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--output", type=Path, help="folder of the bundle")
+    parser.add_argument("--licence", default="", help="of the weights, for the bundle")
+    parser.add_argument("--origin", default="", help="of the weights, for the bundle")
+    arguments = parser.parse_args(argv)
+    # OpenCV's own threads would fight with torch's over the cores.
+    cv2.setNumThreads(1)
+    try:
+        match arguments.stage:
+            case "detector":
+                _detector(arguments)
+            case "generator":
+                _generator(arguments)
+            case "bundle":
+                _bundle(arguments)
+    except PuppetcamError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _schedule(arguments: argparse.Namespace) -> Schedule:
+    return Schedule(arguments.minutes, arguments.learning_rate, device=arguments.device)
+
+
+def _detector(arguments: argparse.Namespace) -> None:
+    portraits = load_portraits(_given(arguments, "portraits"))
+    clips = load_clips(_given(arguments, "clips"))
+    held_out = np.arange(len(portraits.images)) % 20 == 0
+    faces = gather(portraits.select(~held_out), clips, drawn.faces(1500))
+    network = train_detector(
+        faces, arguments.run / "detector", _schedule(arguments), arguments.start_from
+    )
+    found = evaluate_detector(network.cpu(), portraits.select(held_out))
+    print("held-out portraits, pixels at 256:", found)
+
+
+def _generator(arguments: argparse.Namespace) -> None:
+    portraits = load_portraits(_given(arguments, "portraits"))
+    clips = load_clips(_given(arguments, "clips"))
+    model = CompactModel()
+    model.detector.load_state_dict(_detector_weights(arguments.run))
+    model.template.copy_(mean_face(portraits.landmarks, portraits.images.shape[1]))
+    if arguments.start_from is not None:
+        begin = torch.load(arguments.start_from, weights_only=True)
+        missing = model.load_state_dict(begin, strict=False).missing_keys
+        print(f"started from {arguments.start_from}, {len(missing)} tensors kept from here")
+    model.to(arguments.device)
+    train_generator(
+        model,
+        pairs.gather(portraits, clips),
+        arguments.run / "generator",
+        _schedule(arguments),
+        arguments.batch,
+    )
+    torch.save(model.cpu().state_dict(), arguments.run / "model.pt")
+
+
+def _bundle(arguments: argparse.Namespace) -> None:
+    from export.bundle import export_bundle
+
+    model = CompactModel()
+    model.load_state_dict(torch.load(arguments.run / "model.pt", weights_only=True))
+    export_bundle(
+        model.eval(),
+        _given(arguments, "output"),
+        format="onnx",
+        name="compact",
+        licence=arguments.licence,
+        origin=arguments.origin,
+    )
+
+
+def _detector_weights(run: Path) -> dict[str, torch.Tensor]:
+    path = run / "detector" / "weights.pt"
+    if not path.exists():
+        raise SettingsError(f"no {path}: run the stage 'detector' with the same --run first")
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+    LandmarkDetector().load_state_dict(state)
+    return state
+
+
+def _given(arguments: argparse.Namespace, name: str) -> Path:
+    value: Path | None = getattr(arguments, name)
+    if value is None:
+        raise SettingsError(f"the stage '{arguments.stage}' needs --{name}")
+    return value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,176 @@
+"""Training of the compact generator: encoder, dense motion and painter.
+
+The landmark detector is trained before and stays fixed. It reads both pictures of a pair, as it
+will in use, so that the generator learns what its landmarks look like when eyes are shut; and it
+judges the result: the landmarks it finds there must be those of the driving picture, and its inner
+features must agree (a perceptual loss, Johnson et al. 2016, with a network of our own).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.compact import CompactModel, LandmarkDetector, coordinate_grid
+from models.keypoints import Keypoints
+from models.landmarks import indices
+from training.keypoints import GAPS
+from training.loop import Schedule, train
+from training.pairs import Material, batch
+
+EYES = indices("right_lid_upper", "right_lid_lower", "left_lid_upper", "left_lid_lower",
+               "right_iris", "left_iris")  # fmt: skip
+MOUTH = indices("mouth_right", "mouth_left", "inner_lip_upper", "inner_lip_lower", "lip_upper",
+                "lip_lower")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """What each loss counts."""
+
+    pixels: float = 1.0
+    carried: float = 0.5
+    """The warped avatar alone: the flow must be right without the painter's help."""
+    edges: float = 1.0
+    features: float = 0.10
+    landmarks: float = 0.6
+    keep: float = 0.01
+    """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
+    smooth: float = 0.02
+    """Uneven flow."""
+    region: float = 10.0
+    """Extra weight of eyes and mouth in pixels and edges."""
+
+
+class _Features(nn.Module):
+    """The detector's inner features and landmarks, from a picture at 256."""
+
+    def __init__(self, detector: LandmarkDetector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        found: list[Tensor] = []
+        parts = [self.detector.stem, self.detector.down1, self.detector.down2]
+        hooks = [
+            part.register_forward_hook(lambda _m, _i, out: found.append(out)) for part in parts
+        ]
+        try:
+            value, _ = self.detector(F.avg_pool2d(image, 2))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found, value.float()
+
+
+def train_generator(
+    model: CompactModel,
+    material: Material,
+    run: Path,
+    schedule: Schedule,
+    batch_size: int = 8,
+    weights: LossWeights | None = None,
+) -> CompactModel:
+    """Train encoder, motion and painter of ``model`` into ``run``; the detector stays as it is."""
+    weigh = weights or LossWeights()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = nn.ModuleDict(
+        {"encoder": model.encoder, "motion": model.motion, "painter": model.painter}
+    )
+    model.detector.eval().requires_grad_(False)
+    judge = _Features(model.detector)
+
+    def step(data: tuple[Tensor, ...], autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
+        avatar, driving, start, end, true = data
+        avatar = avatar.contiguous(memory_format=torch.channels_last)
+        driving = driving.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad(), autocast:
+            seen = judge(avatar)[1]
+            wanted_features, wanted = judge(driving)
+        # Mostly what the detector reads, sometimes the labels: neither alone is the truth.
+        use_labels = (torch.rand(len(avatar), 1, 1, device=avatar.device) < 0.25).float()
+        avatar_keypoints = model.keypoints(torch.lerp(seen, start, use_labels))
+        keypoints = model.keypoints(torch.lerp(wanted, end, use_labels))
+        with autocast:
+            code = model.encode(avatar)
+            flow, occlusion = model.motion(code.small, avatar_keypoints, keypoints)
+            image, carried, alpha = model.painter(code, flow, occlusion, keypoints)
+            image, carried, alpha = image.float(), carried.float(), alpha.float()
+            found_features, found = judge(image)
+        region = _region(keypoints)
+        weight = true * (1 + weigh.region * region)
+        losses = {
+            "pixels": weigh.pixels * _pyramid(image, driving, weight),
+            "carried": weigh.carried * _pyramid(carried, driving, weight),
+            "edges": weigh.edges * _edges(image, driving, weight),
+            "features": weigh.features * _feature_loss(found_features, wanted_features, true),
+            "landmarks": weigh.landmarks * _landmark_loss(found, keypoints.value),
+            "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
+            "smooth": weigh.smooth * _unevenness(flow),
+        }
+        with torch.no_grad():
+            figures = {name: float(value) for name, value in losses.items()}
+            figures["L1"] = float(((image - driving).abs() * true).mean())
+            figures["copy"] = float(((avatar - driving).abs() * true).mean())
+            figures["paint"] = float(((1 - alpha) * region).sum() / region.sum())
+        return torch.stack(list(losses.values())).sum(), figures
+
+    train(trained, lambda rng: batch(material, rng, batch_size), step, run, schedule)
+    return model.eval()
+
+
+def mean_face(landmarks: np.ndarray, size: int) -> Tensor:
+    """The template of local affine frames: mean of landmarks (N, 48, 2) in pixels -> (48, 2)."""
+    return torch.from_numpy((landmarks.mean(0) / (size - 1) * 2 - 1).astype(np.float32))
+
+
+def _region(keypoints: Keypoints) -> Tensor:
+    """(B, 1, 256, 256): 1 at eyes and mouth of the driving picture, falling to 0."""
+    grid = coordinate_grid(64, keypoints.value).reshape(1, 1, -1, 2)
+    mask = torch.zeros(len(keypoints.value), 64 * 64, device=keypoints.value.device)
+    for points, variance in ((EYES, 0.0025), (MOUTH, 0.006)):
+        near = (grid - keypoints.value[:, points, None]).square().sum(-1)
+        mask = torch.maximum(mask, torch.exp(-0.5 * near / variance).amax(1))
+    return F.interpolate(mask.reshape(-1, 1, 64, 64), scale_factor=4.0, mode="bilinear")
+
+
+def _pyramid(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted L1 at full, half, quarter and eighth size."""
+    total = image.new_zeros(())
+    for _ in range(4):
+        total = total + ((image - target).abs() * weight).mean()
+        image, target, weight = (F.avg_pool2d(x, 2) for x in (image, target, weight))
+    return total
+
+
+def _edges(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted L1 of differences to the right and below: sharpness."""
+    difference = image - target
+    right = (difference[..., 1:] - difference[..., :-1]).abs() * weight[..., 1:]
+    below = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * weight[..., 1:, :]
+    return right.mean() + below.mean()
+
+
+def _feature_loss(found: list[Tensor], wanted: list[Tensor], true: Tensor) -> Tensor:
+    total = true.new_zeros(())
+    for a, b in zip(found, wanted, strict=True):
+        where = F.adaptive_avg_pool2d(true, a.shape[-1])
+        scale = b.float().abs().mean().clamp(min=1e-3)
+        total = total + ((a.float() - b.float()).abs() * where).mean() / scale
+    return total
+
+
+def _landmark_loss(found: Tensor, wanted: Tensor) -> Tensor:
+    """Distance of landmarks, and of the lid and lip gaps, in -1..1."""
+    upper, lower = GAPS
+    gaps = (found[:, upper] - found[:, lower]) - (wanted[:, upper] - wanted[:, lower])
+    return (found - wanted).abs().mean() + gaps.abs().mean()
+
+
+def _unevenness(flow: Tensor) -> Tensor:
+    move = flow - coordinate_grid(flow.shape[1], flow)
+    right, below = move[:, :, 1:] - move[:, :, :-1], move[:, 1:] - move[:, :-1]
+    return right.abs().mean() + below.abs().mean()

@@ -1,0 +1,258 @@
+"""Pairs of avatar and driving picture of one person, from clips and from warped portraits.
+
+A clip gives true pairs, but of some twenty people; blinks and open mouths are rare in it, so they
+are drawn on purpose. A portrait gives a pair by warping it: thousands of people, but a warp can
+only close a mouth, never open one, so the warped picture is always the one with the mouth more
+closed, as avatar (the network must paint what was hidden) or as target.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.landmarks import MIRROR, indices
+from training.data import SIZE, Clip, Portraits
+
+Rng = np.random.Generator
+Points = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+
+CLIP_SHARE = 0.6
+"""Share of pairs that come from clips."""
+
+UPPER_LIDS = indices("right_lid_upper_outer", "right_lid_upper", "right_lid_upper_inner",
+                     "left_lid_upper_outer", "left_lid_upper", "left_lid_upper_inner")  # fmt: skip
+LOWER_LIDS = indices("right_lid_lower_outer", "right_lid_lower", "right_lid_lower_inner",
+                     "left_lid_lower_outer", "left_lid_lower", "left_lid_lower_inner")  # fmt: skip
+EYE_CORNERS = indices("right_eye_outer", "right_eye_inner", "left_eye_outer", "left_eye_inner")
+INNER_UPPER = indices("inner_lip_upper_right", "inner_lip_upper", "inner_lip_upper_left")
+INNER_LOWER = indices("inner_lip_lower_right", "inner_lip_lower", "inner_lip_lower_left")
+BELOW_MOUTH = indices("lip_lower", "lip_lower_right", "lip_lower_left", "chin")
+IRISES = indices("right_iris", "left_iris")
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A clip with the frames that are worth drawing more often."""
+
+    clip: Clip
+    blinks: NDArray[np.intp]
+    open_mouths: NDArray[np.intp]
+    far: NDArray[np.intp]
+    """Frames whose pose is far from the clip's mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What pairs are made of."""
+
+    clips: list[Moving]
+    weights: NDArray[np.float64]
+    portraits: Portraits
+
+
+def gather(portraits: Portraits, clips: list[Clip]) -> Material:
+    """Sort the material; people with more frames weigh more, but only by the square root."""
+    people: dict[str, int] = {}
+    for clip in clips:
+        people[clip.identity] = people.get(clip.identity, 0) + len(clip.images)
+    share = [len(c.images) / people[c.identity] * people[c.identity] ** 0.5 for c in clips]
+    weights = np.array(share) / np.sum(share)
+    return Material([_moving(clip) for clip in clips], weights, portraits)
+
+
+def eye_opening(landmarks: Points) -> NDArray[np.float32]:
+    """Mean lid gap over eye width, (..., 48, 2) -> (...)."""
+    gap = np.linalg.norm(landmarks[..., UPPER_LIDS, :] - landmarks[..., LOWER_LIDS, :], axis=-1)
+    outer, inner = landmarks[..., EYE_CORNERS[::2], :], landmarks[..., EYE_CORNERS[1::2], :]
+    width = np.linalg.norm(outer - inner, axis=-1)
+    return np.asarray(gap.mean(-1) / np.maximum(width.mean(-1), 1e-3), np.float32)
+
+
+def mouth_opening(landmarks: Points) -> NDArray[np.float32]:
+    """Inner lip gap over the distance of the outer eye corners, (..., 48, 2) -> (...)."""
+    gap = np.linalg.norm(landmarks[..., INNER_UPPER, :] - landmarks[..., INNER_LOWER, :], axis=-1)
+    eyes = landmarks[..., EYE_CORNERS[0], :] - landmarks[..., EYE_CORNERS[2], :]
+    return np.asarray(gap.mean(-1) / np.maximum(np.linalg.norm(eyes, axis=-1), 1e-3), np.float32)
+
+
+def _moving(clip: Clip) -> Moving:
+    points = clip.landmarks
+    eyes, mouth = eye_opening(points), mouth_opening(points)
+    away = np.linalg.norm(points - points.mean(0), axis=-1).mean(-1)
+    return Moving(
+        clip,
+        np.flatnonzero(eyes < 0.55 * np.percentile(eyes, 80)),
+        np.flatnonzero(mouth > max(0.06, float(np.percentile(mouth, 80)))),
+        np.flatnonzero(away > np.percentile(away, 80)),
+    )
+
+
+def pair(material: Material, rng: Rng) -> tuple[Picture, Picture, Points, Points, NDArray[np.float32]]:
+    """avatar, driving (256, 256, 3), their landmarks in pixels, and where the pair is true (256, 256).
+    """
+    if rng.random() < CLIP_SHARE:
+        moving = material.clips[rng.choice(len(material.clips), p=material.weights)]
+        clip = moving.clip
+        first = int(rng.integers(len(clip.images)))
+        groups = [moving.blinks, moving.open_mouths, moving.far]
+        group = groups[rng.choice(3, p=[0.45, 0.35, 0.2])] if rng.random() < 0.6 else []
+        second = int(rng.choice(group)) if len(group) else int(rng.integers(len(clip.images)))
+        if len(group) and rng.random() < 0.25:
+            first, second = second, first
+        true = np.ones((SIZE, SIZE), np.float32)
+        return (clip.images[first], clip.images[second], clip.landmarks[first],
+                clip.landmarks[second], true)  # fmt: skip
+    chosen = int(rng.integers(len(material.portraits.images)))
+    image, points = material.portraits.images[chosen], material.portraits.landmarks[chosen]
+    target = _moved(points, material.portraits.depth[chosen], _some_motion(material, rng), rng)
+    warped = thin_plate_warp(image, points, target)
+    swap = rng.random() < 0.5
+    final = points if swap else target
+    return (
+        warped if swap else image,
+        image if swap else warped,
+        target if swap else points,
+        final,
+        _face_mask(final),
+    )
+
+
+def _some_motion(material: Material, rng: Rng) -> tuple[Points, Points]:
+    clip = material.clips[rng.choice(len(material.clips), p=material.weights)].clip
+    first, second = rng.integers(0, len(clip.images), 2)
+    return clip.landmarks[first], clip.landmarks[second]
+
+
+def _moved(points: Points, depth: Points, motion: tuple[Points, Points], rng: Rng) -> Points:
+    """Where a portrait's landmarks go: a turn in 3-D, a real change of expression, lids, mouth."""
+    before, after = motion
+    centre = points.mean(0)
+    yaw, pitch = np.deg2rad(rng.normal(0, 6)), np.deg2rad(rng.normal(0, 4.5))
+    solid = np.concatenate([points - centre, (depth - depth.mean())[:, None]], 1)
+    turn_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    turn_x = np.array(
+        [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
+    )
+    turned = solid @ turn_y.T @ turn_x.T
+    scale = np.ptp(points, 0).mean() / max(1.0, float(np.ptp(before, 0).mean()))
+    expression = (after - before) - _rigid_part(before, after)
+    moved = turned[:, :2] + expression * scale * rng.uniform(0.4, 1.0)
+    # Lids: by the ratio of the openings, so that a blink closes eyes of any size.
+    ratio = float(np.clip(eye_opening(after) / max(float(eye_opening(before)), 0.05), 0, 1.2))
+    if rng.random() < 0.25:
+        ratio = float(rng.uniform(0, 0.4))
+    moved[UPPER_LIDS] = moved[LOWER_LIDS] + (points[UPPER_LIDS] - points[LOWER_LIDS]) * ratio
+    gaze = rng.normal(0, 0.03, 2) * np.linalg.norm(points[EYE_CORNERS[0]] - points[EYE_CORNERS[2]])
+    moved[IRISES] = moved[IRISES] + gaze
+    # Mouth: only ever closed further.
+    keep = rng.choice([0.0, rng.uniform(0, 1), 1.0])
+    shift = (points[INNER_LOWER] - points[INNER_UPPER]) * keep - (
+        moved[INNER_LOWER] - moved[INNER_UPPER]
+    )
+    moved[INNER_LOWER] += shift
+    moved[BELOW_MOUTH] += shift.mean(0)
+    angle, zoom = np.deg2rad(rng.normal(0, 7)), rng.uniform(0.92, 1.08)
+    roll = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return (moved @ roll.T + centre + rng.normal(0, 7, 2)).astype(np.float32)
+
+
+def _rigid_part(before: Points, after: Points) -> Points:
+    """The affine part of a motion, least squares: what a turn of the head does."""
+    homogeneous = np.concatenate([before, np.ones((len(before), 1), np.float32)], 1)
+    affine = np.linalg.lstsq(homogeneous, after, rcond=None)[0]
+    return np.asarray(homogeneous @ affine - before, np.float32)
+
+
+_CELLS = np.stack(np.meshgrid(*[np.linspace(0, SIZE - 1, 64)] * 2), -1).reshape(-1, 2)
+_ANCHORS = np.array(
+    [[x, y] for x in (-30, 50, 128, 206, 286) for y in (-30, 70, 170, 286)
+     if x in (-30, 286) or y in (-30, 286)], float)  # fmt: skip
+
+
+def thin_plate_warp(image: Picture, points: Points, target: Points) -> Picture:
+    """``image`` warped so that ``points`` land on ``target`` (both (N, 2) pixels), frame held.
+
+    Thin-plate spline (Bookstein 1989), evaluated on 64x64 cells.
+    """
+    knots = np.vstack([target, _ANCHORS]) / SIZE
+    values = np.vstack([points, _ANCHORS])
+    n = len(knots)
+    system = np.zeros((n + 3, n + 3))
+    system[:n, :n] = _radial(knots[:, None] - knots[None]) + 1e-5 * np.eye(n)
+    system[:n, n], system[:n, n + 1 :] = 1, knots
+    system[n:, :n] = system[:n, n:].T
+    weights = np.linalg.solve(system, np.vstack([values, np.zeros((3, 2))]))
+    cells = _CELLS / SIZE
+    flow = _radial(cells[:, None] - knots[None]) @ weights[:n] + weights[n] + cells @ weights[n + 1 :]
+    grid = cv2.resize(
+        flow.reshape(64, 64, 2).astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR
+    )
+    warped = cv2.remap(image, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return warped.astype(np.uint8, copy=False)
+
+
+def _radial(difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    square = (difference**2).sum(-1)
+    return np.asarray(square * np.log(square + 1e-9))
+
+
+def _face_mask(points: Points) -> NDArray[np.float32]:
+    """1 on the face, 0.1 elsewhere: a warp drags hair and background along, which is not to be learnt.
+    """
+    hull = cv2.convexHull(points).reshape(-1, 2)
+    hull = (hull - hull.mean(0)) * 1.12 + hull.mean(0)
+    mask = np.zeros((SIZE, SIZE), np.float32)
+    cv2.fillConvexPoly(mask, hull.astype(np.int32), 1.0)
+    return np.asarray(0.1 + 0.9 * cv2.GaussianBlur(mask, (0, 0), 5), np.float32)
+
+
+def batch(material: Material, rng: Rng, size: int) -> tuple[Tensor, ...]:
+    """avatar, driving (B, 3, 256, 256) 0..1; landmarks (B, 48, 2) in -1..1; true (B, 1, 256, 256)."""
+    columns: list[list[NDArray[np.float32]]] = [[], [], [], [], []]
+    for _ in range(size):
+        for column, value in zip(columns, _augmented(*pair(material, rng), rng), strict=True):
+            column.append(value)
+    return tuple(torch.from_numpy(np.stack(column)) for column in columns)
+
+
+def _augmented(
+    avatar: Picture, driving: Picture, start: Points, end: Points, true: NDArray[np.float32], rng: Rng
+) -> tuple[NDArray[np.float32], ...]:
+    """The same flip, crop and colours for both pictures of a pair."""
+    flip = rng.random() < 0.5
+    matrix = cv2.getRotationMatrix2D(
+        (SIZE / 2, SIZE / 2), float(rng.uniform(-8, 8)), float(rng.uniform(0.88, 1.2))
+    )
+    matrix[:, 2] += rng.uniform(-14, 14, 2)
+    gain, lift = rng.uniform(0.7, 1.3), rng.uniform(-0.12, 0.12)
+    tint = rng.uniform(0.85, 1.15, 3).astype(np.float32)
+
+    def picture(image: NDArray[np.generic], border: int) -> NDArray[np.float32]:
+        image = np.ascontiguousarray(image[:, ::-1]) if flip else image
+        out = cv2.warpAffine(
+            image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border
+        )
+        return np.asarray(out, np.float32)
+
+    def colours(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        x = ((image / 255 - 0.5) * gain + 0.5 + lift) * tint
+        return np.clip(x, 0, 1).transpose(2, 0, 1).astype(np.float32)
+
+    def points(value: Points) -> NDArray[np.float32]:
+        if flip:
+            value = value[list(MIRROR)] * [-1, 1] + [SIZE - 1, 0]
+        value = value @ matrix[:, :2].T + matrix[:, 2]
+        return (value / (SIZE - 1) * 2 - 1).astype(np.float32)
+
+    return (
+        colours(picture(avatar, cv2.BORDER_REFLECT_101)),
+        colours(picture(driving, cv2.BORDER_REFLECT_101)),
+        points(start),
+        points(end),
+        picture(true, cv2.BORDER_REPLICATE)[None],
+    )
