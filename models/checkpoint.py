@@ -9,15 +9,15 @@ import difflib
 import hashlib
 import os
 import pickle
+import pickletools
 import re
 import struct
-import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -59,6 +59,7 @@ _DAMAGE = (
     AssertionError,
     ArithmeticError,
     MemoryError,
+    SystemError,
     OSError,
     struct.error,
     pickle.UnpicklingError,
@@ -172,15 +173,16 @@ def _is_safetensors(path: Path) -> bool:
     if head[:1] == b"\x80" or head[:4] == b"PK\x03\x04":
         return False
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if tarfile.is_tarfile(path):
-        # Before gzip: a compressed tar is named as the tar it holds.
-        found = "a real tar archive, and a published .pth.tar is not one despite its name"
+    if head[257:262] == b"ustar":
+        found = "a real tar archive, which a published .pth.tar is not despite its name"
     elif head[:2] == b"\x1f\x8b":
-        found = "a gzip file; unpack it once if it holds a .pth.tar, else"
+        found = "a gzip file, which a published .pth.tar is not"
     elif text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        found = "a web page saved under that name"
+        found = "a web page (HTML) saved under that name"
     elif text.startswith(b"version https://git-lfs"):
         found = "a Git LFS pointer: the file itself was not fetched"
+    elif code := _code_in(path):
+        raise CheckpointError(_carries_code(path, code))
     else:
         found = f"no checkpoint: it begins with {head[:16]!r}"
     raise CheckpointError(f"{path} is {found}; {_AGAIN}")
@@ -192,26 +194,24 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - not a dict
     except _DAMAGE as error:
-        raise CheckpointError(f"{_damaged(path)} ({_first_line(error)})") from error
+        raise CheckpointError(f"{_damaged(path)} ({_reason(error)})") from error
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
     """Name -> what stands there, from a file of torch.save, by torch's loader that runs no code."""
-    if zipfile.is_zipfile(path) and not _holds_pickle(path):
-        raise CheckpointError(f"{path} is an ordinary zip archive; give the file inside it")
     try:
         # Warnings on pickles that torch did not write come before the error that names them.
         with torch.serialization.safe_globals(_SAFE), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGE as error:
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        code = named[1] if named else _code_in(path)
         if code:
-            raise CheckpointError(
-                f"{path} is a pickle that carries code ({code[1]}), which was not run; "
-                f"a checkpoint holds tensors and numbers only: do not trust this file"
-            ) from error
-        raise CheckpointError(f"{_damaged(path)} ({_first_line(error)})") from error
+            raise CheckpointError(_carries_code(path, code)) from error
+        if _is_other_zip(path):
+            raise CheckpointError(f"{path} is a zip archive of other files; {_AGAIN}") from error
+        raise CheckpointError(f"{_damaged(path)} ({_reason(error)})") from error
     if not isinstance(found, dict):
         raise CheckpointError(
             f"{path} holds a {type(found).__name__}, not {' and '.join(NETWORKS)}"
@@ -220,9 +220,10 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     for network in NETWORKS:
         part = found.get(network)
         if not isinstance(part, dict):
+            what = f"a {type(part).__name__} as" if network in found else "no"
             raise CheckpointError(
-                f"{path} has no '{network}': it holds {_some(found)}; a First Order Motion Model "
-                f"checkpoint has {' and '.join(NETWORKS)}"
+                f"{path} has {what} '{network}', and holds {_some(found)}; a First Order Motion "
+                f"Model checkpoint has the tensors of {' and '.join(NETWORKS)}"
             )
         tensors |= {f"{network}.{name}": value for name, value in part.items()}
     return tensors
@@ -294,21 +295,62 @@ def _fitting(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for name, model in models.items() if not _differences(tensors, _wanted(model))]
 
 
-def _holds_pickle(path: Path) -> bool:
+def _code_in(path: Path) -> str | None:
+    """The first thing that a pickle would import beside torch and numbers, such as "os.system".
+
+    Reads the pickle's instructions and follows none. A file of torch.save holds up to five pickles.
+    """
+    texts: list[str] = []
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on odd escapes in damaged texts
+            stream: IO[bytes] = file
+            if zipfile.is_zipfile(file):
+                archive = zipfile.ZipFile(file)  # closes with the file
+                names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+                stream = archive.open(names[0])
+            else:
+                file.seek(0)
+            for _ in range(5):
+                for operation, argument, _ in pickletools.genops(stream):
+                    if operation.name == "GLOBAL":
+                        texts += str(argument).split(" ")
+                    elif isinstance(argument, str):
+                        texts.append(argument)
+                    if operation.name in ("GLOBAL", "STACK_GLOBAL") and len(texts) > 1:
+                        module, name = texts[-2:]
+                        if module.split(".")[0] not in ("torch", "numpy", "collections", "_codecs"):
+                            return f"{module}.{name}"
+    except (*_DAMAGE, zipfile.BadZipFile):
+        return None  # no pickle, or a damaged one
+    return None
+
+
+def _is_other_zip(path: Path) -> bool:
+    """Whole, but without the pickle that torch.save puts into its archives."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return True  # damaged: torch's loader tells
+            return not any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, *_DAMAGE):
+        return False
+
+
+def _carries_code(path: Path, code: str) -> str:
+    return (
+        f"{path} is a pickle that carries code ({code}), which was not run; a checkpoint holds "
+        f"tensors and numbers only: do not trust this file"
+    )
 
 
 def _damaged(path: Path) -> str:
-    return f"{path} is cut short or damaged: {path.stat().st_size:,} bytes; {_AGAIN}"
+    return f"{path} ({path.stat().st_size:,} bytes) is cut short or damaged; {_AGAIN}"
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:120] if lines else type(error).__name__
+def _reason(error: BaseException) -> str:
+    """The one line of torch's message that says what was wrong."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    told = [line for line in lines if line.startswith("Unsupported")]
+    return (told or lines)[0].split(". ")[0][:120]
 
 
 def _some(names: Iterable[Any]) -> str:
