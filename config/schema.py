@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from config.errors import SettingsError
 from config.load import build, read_yaml, with_overrides
 
 
@@ -27,7 +28,8 @@ class CameraSettings:
     """First wait before reopening a lost camera, seconds; doubles up to 8 s."""
 
     def __post_init__(self) -> None:
-        _positive(self, "width", "height", "fps", "stall_s", "retry_s")
+        _picture(self)
+        _positive(self, "stall_s", "retry_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class MotionSettings:
     """How driving keypoints move the avatar."""
 
     relative: bool = True
-    """Move the avatar from its own pose by the driver's change of pose; false: take the pose as is."""
+    """Move the avatar from its own pose by the driver's change of pose; false: take the pose."""
     adapt_scale: bool = True
     """Scale the motion by the sizes of the two faces."""
     recentre_s: float = 3.0
@@ -112,7 +114,7 @@ class OutputSettings:
     """Flip the output left-right (key T); the label stays readable."""
 
     def __post_init__(self) -> None:
-        _positive(self, "width", "height", "fps")
+        _picture(self)
         for name in ("width", "height"):
             if getattr(self, name) % 2:
                 raise ValueError(f"{name}' must be even, found {getattr(self, name)}")
@@ -127,10 +129,10 @@ class EngineSettings:
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the networks run; auto takes CUDA where it works."""
     threads: int = 0
-    """CPU threads of the runtime; 0: one per physical core, at most 4."""
+    """CPU threads of the runtime, up to 256; 0: one per physical core, at most 4."""
 
     def __post_init__(self) -> None:
-        _not_negative(self, "threads")
+        _between(self, "threads", 0, 256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,20 @@ class Settings:
 def load_settings(path: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
     """Settings from an optional YAML file and ``group.key=value`` texts, in this order."""
     values = read_yaml(path) if path else {}
+    try:
+        build(Settings, values)  # alone, so that a mistake in the file is told with its name
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
     return build(Settings, with_overrides(values, overrides))
 
 
 # Messages start with the name and its closing quote: config.load puts "setting 'group." before it.
+def _picture(settings: object) -> None:
+    _between(settings, "width", 16, 8192)
+    _between(settings, "height", 16, 8192)
+    _between(settings, "fps", 0.1, 1000)
+
+
 def _positive(settings: object, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
