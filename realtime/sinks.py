@@ -5,6 +5,7 @@ frame at once and the last one again when that clock is due. A file's clock is t
 ``captured_at``: it fills its own gaps.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -162,14 +163,12 @@ class Window:
     @property
     def closed(self) -> bool:
         """True once the user closed one of the windows."""
-        return any(
-            cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1 for title in sorted(self._shown)
-        )
+        return not all(_visible(title) for title in self._shown)
 
     def close(self) -> None:
         """Take both windows away; twice is fine."""
-        for title in sorted(self._shown):
-            if cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 0:
+        for title in self._shown:
+            if _visible(title):
                 cv2.destroyWindow(title)
         self._shown.clear()
 
@@ -179,7 +178,7 @@ class Window:
             cv2.namedWindow(title, flags)
             cv2.resizeWindow(title, image.shape[1], image.shape[0])
             self._shown.add(title)
-        elif cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1:
+        elif not _visible(title):
             return  # closed by the user: imshow would open it again
         cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         self._pump()
@@ -189,6 +188,13 @@ class Window:
         while key >= 0:
             self._keys.append(key & 0xFF)
             key = cv2.pollKey()
+
+
+def _visible(title: str) -> bool:
+    try:
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # Qt, once its last window is gone
+        return False
 
 
 def _check_display() -> None:
@@ -335,7 +341,8 @@ class VideoWriter:
     def _abandon(self) -> None:
         """Cut the file back to the last fragment that was written whole."""
         self._close_container()
-        os.truncate(self._path, self._whole_bytes)
+        with contextlib.suppress(OSError):  # the error that led here is the one to tell
+            os.truncate(self._path, self._whole_bytes)
 
     def close(self) -> None:
         """Finish the file; without a frame there is none. Twice is fine."""
