@@ -25,9 +25,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)
+        sys.stdout.flush()
         return code
     except PuppetcamError as error:
         print(f"puppetcam: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Who read the output has gone (puppetcam models list | head -1): nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ImportError as error:
+        if "cannot open shared object file" not in str(error):
+            raise
+        # OpenCV on a Linux without a desktop.
+        print(
+            f"puppetcam: this system misses a library ({str(error).partition(':')[0]}); on Debian "
+            "and Ubuntu: sudo apt install libgl1 libglib2.0-0",
+            file=sys.stderr,
+        )
+        return 2
