@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import sys
+import tarfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from config.errors import DownloadError, SettingsError
+from config.network import load_network
 from models import download as download_module
 from models.download import download
 from models.published import (
@@ -707,3 +709,74 @@ def test_a_mistake_is_one_line(
     captured = capsys.readouterr()
     assert text in captured.err
     assert captured.err.count("\n") == 1
+
+
+TINY = """
+size: 64
+num_keypoints: 2
+num_channels: 3
+estimate_jacobian: true
+keypoint_detector:
+  {temperature: 0.1, block_expansion: 4, max_features: 8, num_blocks: 2, scale_factor: 0.25}
+generator:
+  block_expansion: 4
+  max_features: 8
+  num_down_blocks: 1
+  num_bottleneck_blocks: 1
+  estimate_occlusion_map: true
+  dense_motion: {block_expansion: 4, max_features: 8, num_blocks: 2, scale_factor: 0.25}
+"""
+
+
+@pytest.mark.parametrize("layout", ["full", "pruned"])
+def test_import_converts_both_layouts(
+    cache: Path, capsys: pytest.CaptureFixture[str], layout: str
+) -> None:
+    import torch
+
+    from models.first_order import FirstOrderModel
+
+    config = cache / "tiny.yaml"
+    config.write_text(TINY)
+    torch.manual_seed(5)
+    model = FirstOrderModel(load_network(config))
+    content = {
+        "generator": model.generator.state_dict(),
+        "kp_detector": model.kp_detector.state_dict(),
+    }
+    if layout == "full":
+        content |= {"discriminator": {"w": torch.zeros(3)}, "optimizer_generator": {}, "epoch": 9}
+    source = cache / "mine-cpk.pth.tar"
+    torch.save(content, source)
+    assert main(["models", "import", str(source), "--config", str(config)]) == 0
+    printed = capsys.readouterr().out
+    assert hashlib.sha256(source.read_bytes()).hexdigest() in printed
+    assert "unverified" in printed
+    loaded = FirstOrderModel.from_checkpoint(cache / "mine-cpk.safetensors", config)
+    for name, value in model.generator.state_dict().items():
+        assert torch.equal(loaded.generator.state_dict()[name], value)
+    assert main(["models", "list"]) == 0
+    assert "imported: " in capsys.readouterr().out
+
+
+def test_import_of_a_real_tar_says_do_not_unpack(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = cache / "vox-cpk.pth.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(__file__, "data.pkl")
+    assert main(["models", "import", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert "is a real tar archive" in told
+    assert told.count("\n") == 1
+
+
+def test_import_without_torch_names_the_extra(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cache / "vox-cpk.pth.tar"
+    path.write_bytes(BODY)
+    monkeypatch.delitem(sys.modules, "models.checkpoint", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["models", "import", str(path)]) == 2
+    assert ".[export]" in capsys.readouterr().err
