@@ -1,0 +1,452 @@
+"""A human head as surfaces in space, and how its face moves.
+
+Units are centimetres of an adult head. x runs to the picture's right, y down, z to the viewer;
+y 0 is the line of the eyes, z 0 the plane of the ears. "right" is the person's right, the
+picture's left. Everything that an expression moves is linear in its amounts: a neutral point plus
+a sum of displacements, so mesh, lids and lips move by one matrix product and the landmarks are
+points of the drawn curves themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.landmarks import NAMES
+
+Array = NDArray[np.float32]
+
+AMOUNTS = ("mouth_open", "smile", "pucker", "brow", "eye_right", "eye_left")
+"""What an expression is made of, in the order of the displacements."""
+
+ROWS, COLUMNS = 76, 69
+PIVOT = np.array([0.0, 5.5, -0.5], np.float32)
+"""The point that the head turns about: the top of the neck."""
+FACE_HEIGHT = 17.8
+"""Forehead to chin."""
+_EYE_X, _EYE_Z, _EYE_RADIUS = 3.18, 5.5, 1.3
+_MOUTH_Y = 6.95
+
+# Height, half width and front depth of the bare skull's cross-sections, crown to under the chin.
+_PROFILE = (
+    (-11.7, 0.0, 0.0), (-11.6, 1.9, 1.9), (-11.1, 3.7, 3.7), (-10.0, 5.3, 5.4), (-8.5, 6.5, 6.8),
+    (-6.5, 7.25, 7.8), (-4.5, 7.55, 8.25), (-2.5, 7.6, 8.4), (-1.2, 7.58, 8.1), (0.0, 7.55, 7.6),
+    (1.5, 7.5, 7.45), (3.0, 7.42, 7.55), (4.5, 7.2, 7.75), (6.0, 6.85, 7.95), (7.3, 6.4, 8.0),
+    (8.6, 5.8, 7.75), (9.8, 5.0, 7.45), (10.8, 4.05, 7.2), (11.5, 3.1, 6.9), (12.0, 2.3, 6.3),
+    (12.2, 2.0, 5.3), (12.0, 1.9, 3.8), (11.6, 1.7, 2.4),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Proportions of one head; 1 or 0 is the average adult."""
+
+    width: float = 1.0
+    """0.9..1.1, of the whole head."""
+    jaw: float = 1.0
+    """0.85..1.15, width of the lower face."""
+    chin: float = 0.0
+    """-0.8..0.8 cm, length below the mouth."""
+    cheeks: float = 0.0
+    """-1..1, hollow to full."""
+    nose_width: float = 1.0
+    """0.8..1.3"""
+    nose_length: float = 1.0
+    """0.85..1.15"""
+    eyes: float = 1.0
+    """0.85..1.25, size of the eye openings."""
+    eye_tilt: float = 0.0
+    """-0.25..0.3 cm, outer corners up."""
+    brow_y: float = 0.0
+    """-0.4..0.4 cm, brows down."""
+    brow_thickness: float = 1.0
+    """0.5..1.6"""
+    brow_arch: float = 0.3
+    """0..0.8 cm"""
+    mouth: float = 1.0
+    """0.85..1.15, width of the mouth."""
+    lips: float = 1.0
+    """0.6..1.5, fullness."""
+    beard: float = 0.0
+    """0..1.5 cm, how far a beard stands out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Pose and expression at one moment; the default looks ahead with a closed mouth."""
+
+    yaw: float = 0.0
+    """Degrees; above 0 the nose turns to the picture's right (the person's left)."""
+    pitch: float = 0.0
+    """Degrees; above 0 the face looks up."""
+    roll: float = 0.0
+    """Degrees; above 0 the crown tilts to the picture's right."""
+    x: float = 0.0
+    """Shift to the picture's right, in frame heights."""
+    y: float = 0.0
+    """Shift down, in frame heights."""
+    zoom: float = 1.0
+    """Size against the usual; above 1 is nearer."""
+    mouth_open: float = 0.0
+    """0 closed .. 1 wide open."""
+    smile: float = 0.0
+    """-0.5 sad .. 1 broad smile."""
+    pucker: float = 0.0
+    """-0.6 spread lips .. 1 pursed lips."""
+    brow: float = 0.0
+    """-0.7 frown .. 1 raised."""
+    eye_right: float = 1.0
+    """0 closed .. 1 open; 1.15 is startled."""
+    eye_left: float = 1.0
+    gaze_x: float = 0.0
+    """-1..1 of 26 degrees in the head; above 0 to the picture's right."""
+    gaze_y: float = 0.0
+    """-1..1 of 20 degrees in the head; above 0 up."""
+
+    def amounts(self) -> Array:
+        """(6,) float32 in the order of ``AMOUNTS``."""
+        return np.array([getattr(self, name) for name in AMOUNTS], np.float32)
+
+
+class Head:
+    """The points of one head: ``points(moment)`` moves them, ``parts`` names them.
+
+    ``parts``: "skin" and the "ear_*" meshes (row by row), and curves: "lid_upper_*",
+    "lid_lower_*", "crease_*" (17 points outer to inner corner), "brow_*" (upper edge) and
+    "under_brow_*" (lower edge, 9 points outer to inner), "lip_upper", "lip_lower" (outer contour)
+    and "inner_upper", "inner_lower" (21 points, picture left to right), "teeth_upper",
+    "teeth_lower", "tongue", "fixed" (chin, jaw, temples, forehead, nose).
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.parts: dict[str, slice] = {}
+        self._neutral: list[Array] = []
+        self._moves: list[Array] = []
+        self._count = 0
+        self._profile = self._make_profile()
+        self._add_skin()
+        for side, sign in (("right", -1), ("left", 1)):
+            self._add_ear(side, sign)
+            self._add_eye(side, sign)
+            self._add_brow(side, sign)
+        self._add_mouth()
+        self._add_fixed()
+        self.neutral = np.concatenate(self._neutral)
+        """(N, 3) float32: all points, eyes closed as amounts 0 say."""
+        self.moves = np.concatenate(self._moves, axis=1)
+        """(6, N, 3) float32: displacement for an amount of 1."""
+        self.landmarks = self._landmarks()
+        """(48,) numbers of the points that are landmarks; -1 for the irises."""
+
+    def points(self, moment: Moment) -> Array:
+        """(N, 3) float32: all points of the face at ``moment``, before the head is turned."""
+        moved = moment.amounts() @ self.moves.reshape(len(AMOUNTS), -1)
+        return self.neutral + moved.reshape(-1, 3)
+
+    def eye_centre(self, sign: int) -> Array:
+        """(3,) centre of the eyeball at picture right (1) or left (-1)."""
+        return np.array([sign * _EYE_X * self.shape.width, 0.05, _EYE_Z], np.float32)
+
+    def iris(self, sign: int, moment: Moment, radius: float) -> tuple[Array, Array]:
+        """Centre (3,) and rim (24, 3) of a disc of ``radius`` on an eyeball, by the gaze."""
+        right, up = np.radians(26.0 * moment.gaze_x), np.radians(20.0 * moment.gaze_y)
+        ahead = np.array([np.sin(right) * np.cos(up), -np.sin(up), np.cos(right) * np.cos(up)])
+        across = np.array([np.cos(right), 0.0, -np.sin(right)])
+        upward = np.cross(ahead, across)
+        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)[:, None]
+        centre = self.eye_centre(sign) + _EYE_RADIUS * ahead
+        rim = centre + radius * (np.cos(angle) * across + np.sin(angle) * upward)
+        return centre.astype(np.float32), rim.astype(np.float32)
+
+    def surface(self, x: Array, y: Array) -> Array:
+        """z of the skin's front at (x, y), any shape."""
+        height, width, depth = self._profile[:, :226]
+        half = np.interp(y, height, width)
+        inner = np.clip(1 - (x / half) ** 2, 0, 1)
+        return (np.interp(y, height, depth) * np.sqrt(inner) + self._bumps(x, y)).astype(np.float32)
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _add(self, name: str, points: Array, moves: Array) -> None:
+        self.parts[name] = slice(self._count, self._count + len(points))
+        self._neutral.append(points.astype(np.float32))
+        self._moves.append(moves.astype(np.float32))
+        self._count += len(points)
+
+    def _make_profile(self) -> Array:
+        """(3, 256): the cross-sections with the shape's widths, smooth along the head."""
+        knots = np.array(_PROFILE, np.float32)
+        at = np.linspace(0, len(knots) - 1, 256)
+        table = np.stack([np.interp(at, np.arange(len(knots)), column) for column in knots.T])
+        table = cv2.GaussianBlur(table, (0, 1), 4.0, sigmaY=0.01, borderType=cv2.BORDER_REPLICATE)
+        height, width, depth = table
+        width *= self.shape.width * (1 + (self.shape.jaw - 1) * step(2.0, 8.5, height))
+        width += self.shape.cheeks * 0.22 * bell(height, 5.5, 3.0)
+        height += self.shape.chin * step(7.8, 11.5, height)
+        return np.stack([height, width, depth]).astype(np.float32)
+
+    def _bumps(self, x: Array, y: Array) -> Array:
+        """What nose, brows, sockets, cheeks, lips and chin add to the skull's depth."""
+        s = self.shape
+        ax = np.abs(x)
+        ridge_y = np.array([-3.0, -1.6, -0.6, 0.6, 1.8, 3.0, 3.7, 4.25, 4.7, 5.1, 5.6, 6.2])
+        ridge_z = np.array([0.0, 0.1, 0.35, 0.95, 1.75, 2.6, 3.05, 3.0, 2.3, 1.1, 0.25, 0.0])
+        fine = np.linspace(-3.0, 6.2, 185)
+        profile = cv2.GaussianBlur(
+            np.interp(fine, ridge_y, ridge_z)[None], (0, 1), 4.0, sigmaY=0.01
+        )[0]
+        ridge = np.interp(y, fine, profile) * s.nose_length
+        spread = (0.62 + 0.55 * step(1.2, 4.2, y)) * (1 + (s.nose_width - 1) * step(0, 3, y))
+        bumps = ridge * np.exp(-((ax / spread) ** 2.2) * 0.8)
+        bumps += 0.95 * bell(ax, 1.3 * s.nose_width, 0.5) * bell(y, 4.3, 0.62)  # wings
+        bumps -= 0.95 * bell(ax, 3.1 * s.width, 1.5) * bell(y, 0.1, 1.25)  # sockets
+        bumps -= 0.5 * bell(ax, 1.75, 0.7) * bell(y, 0.0, 0.9)
+        bumps += 0.35 * bell(ax, 2.8, 2.0) * bell(y, -2.4, 0.8)  # brow ridge
+        bumps -= 0.25 * bell(ax, 0.0, 0.8) * bell(y, -0.9, 0.9)  # root of the nose
+        bumps += (0.4 + 0.25 * s.cheeks) * bell(ax, 4.5, 1.6) * bell(y, 3.0, 1.5)
+        bumps -= 0.3 * (1 - s.cheeks) * bell(ax, 4.6, 1.3) * bell(y, 7.2, 1.7)
+        bumps += 0.45 * bell(ax, 0.0, 2.6) * bell(y, _MOUTH_Y, 1.6)  # muzzle
+        bumps += 0.32 * s.lips * bell(ax, 0.0, 1.5) * bell(y, 6.5, 0.4)
+        bumps += 0.38 * s.lips * bell(ax, 0.0, 1.4) * bell(y, 7.6, 0.42)
+        bumps -= 0.12 * bell(ax, 0.0, 0.28) * bell(y, 5.6, 0.5)  # philtrum
+        bumps -= 0.3 * bell(ax, 2.7 * s.mouth, 0.6) * bell(y, _MOUTH_Y, 0.6)  # corners
+        bumps -= 0.35 * bell(ax, 0.0, 1.6) * bell(y, 8.75, 0.55)
+        bumps += 0.55 * bell(ax, 0.0, 1.5) * bell(y, 10.5 + s.chin, 1.0)  # chin
+        return np.asarray(bumps)
+
+    def _expression(self, points: Array, jaw: Array) -> Array:
+        """(6, N, 3) displacements of soft tissue at ``points``; ``jaw`` (N,) follows the jaw."""
+        x, y, _ = points.T
+        ax, sign = np.abs(x), np.sign(x)
+        moves = np.zeros((len(AMOUNTS), len(points), 3), np.float32)
+        moves[0] = np.stack([-0.05 * x * bell(y, 7, 2), 2.3 * jaw, -0.7 * jaw], axis=1)
+        corner = bell(ax, 2.7 * self.shape.mouth, 1.25) * bell(y, _MOUTH_Y, 1.3)
+        cheek = bell(ax, 4.1, 1.5) * bell(y, 3.9, 1.4)
+        moves[1] = np.stack(
+            [
+                sign * (0.62 * corner + 0.1 * cheek),
+                -0.75 * corner - 0.45 * cheek,
+                -0.25 * corner + 0.45 * cheek,
+            ],
+            axis=1,
+        )
+        round_mouth = bell(ax, 0, 2.7) * bell(y, _MOUTH_Y, 1.9)
+        moves[2] = np.stack([-0.26 * x * round_mouth, 0 * x, 0.55 * round_mouth], axis=1)
+        brow = bell(ax, 3.2, 2.4) * bell(y, -2.5, 1.5)
+        moves[3] = np.stack([0 * x, -0.85 * brow, 0 * x], axis=1)
+        return moves
+
+    def _add_skin(self) -> None:
+        """The face from ear to ear and crown to throat, finest at the features."""
+        side = np.linspace(-1, 1, COLUMNS)
+        angle = np.radians(122) * np.sign(side) * (0.62 * np.abs(side) + 0.38 * np.abs(side) ** 3)
+        down = np.interp(np.linspace(0, 1, ROWS), [0, 0.13, 0.24, 0.86, 1], [0, 40, 80, 216, 255])
+        height, width, depth = (np.interp(down, np.arange(256), line) for line in self._profile)
+        x = width[:, None] * np.sin(angle)
+        z = depth[:, None] * np.cos(angle)
+        y = np.repeat(height[:, None], COLUMNS, axis=1)
+        z = z + self._bumps(x, y) * step(0.0, 3.0, z)
+        # The jaw line rises to the ear.
+        y = y - (y - 4.5) * 0.42 * step(50, 100, np.degrees(np.abs(angle))) * step(4.5, 7, y)
+        self.texture_points = np.stack([x, y, z], axis=-1).astype(np.float32)
+        """(ROWS, COLUMNS, 3) the neutral skin, before a beard."""
+        out = self.beard_mask(self.texture_points) * self.shape.beard
+        z, y = z + 0.6 * out, y + 0.5 * out * step(9.5, 12, y)
+        points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+        wide = step(1.3, 3.6, np.abs(x))
+        jaw = step(0, 1, (y - (_MOUTH_Y - 0.2 - 1.6 * wide)) / (0.9 + 2.6 * wide))
+        jaw = jaw * (1 - 0.8 * step(4.0, 7.2, np.abs(x)))
+        self._add("skin", points, self._expression(points, jaw.ravel()))
+
+    @staticmethod
+    def beard_mask(points: Array) -> Array:
+        """0..1 where a full beard grows, for points (..., 3)."""
+        x, y = np.abs(points[..., 0]), points[..., 1]
+        cheek_line = 5.0 + 2.2 * bell(x, 2.8, 1.6) - 3.2 * step(4.5, 7, x)
+        mask = step(-0.25, 0.6, y - cheek_line)
+        lips = bell(x, 0, 2.1) * step(6.0, 6.3, y) * (1 - step(7.9, 8.3, y))
+        return np.asarray(mask * np.clip(1 - 1.6 * lips, 0, 1))
+
+    def _add_ear(self, side: str, sign: int) -> None:
+        """A dish with a raised rim, 6 rings of 17 points."""
+        ring = np.array([0.0, 0.4, 0.62, 0.8, 0.93, 1.0])[:, None]
+        lift = np.array([-0.25, -0.2, 0.1, 0.42, 0.4, 0.05])[:, None]
+        turn = np.linspace(0, 2 * np.pi, 17)[None]
+        up, back = np.cos(turn), -sign * np.sin(turn)
+        tall = np.where(up > 0, 2.9, 3.2)
+        broad = 1.75 - 0.45 * step(0.1, 1.0, -up)
+        y = 1.9 - ring * tall * up
+        back = ring * broad * back
+        outward = 0.75 * (back + 1.6) * 0.55 + lift
+        x = sign * (7.05 * self.shape.width + outward)
+        z = -0.6 - back - 0.12 * (y - 1.9)
+        points = np.stack([x + 0 * z, y, z], axis=-1).reshape(-1, 3)
+        self._add(f"ear_{side}", points, np.zeros((len(AMOUNTS), len(points), 3)))
+
+    def _add_eye(self, side: str, sign: int) -> None:
+        s = self.shape
+        across = np.linspace(0, 1, 17)
+        bulge = 4 * across * (1 - across)
+        centre = self.eye_centre(sign)
+        x = centre[0] + sign * (1.42 - 2.8 * across) * s.eyes**0.6
+        base = -0.08 - s.eye_tilt + (0.22 + s.eye_tilt) * across
+        opened = {
+            "lid_upper": base - 0.56 * s.eyes * bulge ** (0.62 + 0.1 * (across - 0.4)),
+            "lid_lower": base + 0.36 * s.eyes * bulge**0.8,
+            "crease": base - (0.86 * s.eyes + 0.06) * bulge**0.5 - 0.08,
+        }
+        closed = {
+            "lid_upper": base + 0.24 * s.eyes * bulge**0.85,
+            "lid_lower": base + 0.24 * s.eyes * bulge**0.85,
+            "crease": base - 0.55 * s.eyes * bulge**0.5 - 0.08,
+        }
+        amount = AMOUNTS.index(f"eye_{side}")
+        for name in opened:
+            shut, wide = (self._on_eyeball(x, y, centre) for y in (closed[name], opened[name]))
+            moves = np.zeros((len(AMOUNTS), 17, 3), np.float32)
+            moves[amount] = wide - shut
+            # A smile pushes the lower lid up.
+            if name == "lid_lower":
+                moves[AMOUNTS.index("smile"), :, 1] = -0.12 * bulge
+            self._add(f"{name}_{side}", shut, moves)
+
+    @staticmethod
+    def _on_eyeball(x: Array, y: Array, centre: Array) -> Array:
+        reach = (_EYE_RADIUS + 0.1) ** 2 - (x - centre[0]) ** 2 - (y - centre[1]) ** 2
+        return np.stack([x, y, centre[2] + np.sqrt(np.maximum(reach, 0.12))], axis=1)
+
+    def _add_brow(self, side: str, sign: int) -> None:
+        s = self.shape
+        along = np.linspace(0, 1, 9)
+        x = sign * (5.35 - 4.05 * along) * s.width
+        upper = -1.75 - 0.95 * along**0.7 - (0.35 + s.brow_arch) * np.sin(np.pi * along**0.8)
+        upper = upper + 0.25 * along**2 + s.brow_y
+        lower = upper + (0.16 + 0.62 * along**0.6) * s.brow_thickness * (1 - 0.15 * along**4)
+        for name, y in (("brow", upper), ("under_brow", lower)):
+            points = np.stack([x, y, self.surface(x, y) + 0.1], axis=1).astype(np.float32)
+            moves = self._expression(points, np.zeros(9))
+            # The inner ends sink and meet more in a frown, and rise less.
+            moves[3, :, 1] = -0.9 + 0.15 * along
+            moves[3, :, 0] = sign * 0.12 * along
+            self._add(f"{name}_{side}", points, moves)
+
+    def _add_mouth(self) -> None:
+        s = self.shape
+        at = np.linspace(-1, 1, 21)
+        a = np.abs(at)
+        x = 2.5 * s.mouth * at
+        line = _MOUTH_Y + 0.1 * a**2 - 0.06 * (1 - a)
+        bow = 0.86 * (1 - a**1.7) - 0.16 * bell(at, 0, 0.13)
+        upper = line - s.lips * bow
+        lower = line + 1.12 * s.lips * np.maximum(1 - a**2.2, 0) ** 0.85
+        gap = np.maximum(1 - a**2, 0) ** 0.7
+        follow = {"lip_upper": -0.1 * gap, "inner_upper": -0.13 * gap}
+        follow |= {"inner_lower": 0.42 + 0.58 * gap, "lip_lower": 0.42 + 0.6 * gap}
+        for name, y in zip(follow, (upper, line, line, lower), strict=True):
+            z = self.surface(x, y) - (0.12 * (1 - a) if "inner" in name else 0)
+            points = np.stack([x, y, z], axis=1).astype(np.float32)
+            jaw = follow[name] if "lower" in name else follow[name] + 0.42 * a**6
+            moves = self._expression(points, jaw)
+            moves[0, :, 0] = -0.1 * x
+            if "inner" not in name:  # pursed lips swell
+                moves[2, :, 1] += (0.18 if "lower" in name else -0.18) * (1 - a**2)
+            self._add(name, points, moves)
+        arc = np.linspace(-1, 1, 15)
+        for name, y, jaw in (("teeth_upper", 6.55, 0.0), ("teeth_lower", 8.0, 1.0)):
+            for edge in (0.0, 0.95 if jaw == 0 else -0.75):
+                points = np.stack(
+                    [2.15 * arc, y + edge - 0.12 * arc**2, 7.3 - 1.5 * arc**2], axis=1
+                ).astype(np.float32)
+                moves = np.zeros((len(AMOUNTS), 15, 3), np.float32)
+                moves[0, :, 1] = 2.3 * jaw
+                self._add(f"{name}_{'edge' if edge else 'root'}", points, moves)
+        turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+        tongue = np.stack([1.45 * np.cos(turn), 8.0 + 0.75 * np.sin(turn), 6.6 + 0 * turn], axis=1)
+        moves = np.zeros((len(AMOUNTS), 20, 3), np.float32)
+        moves[0, :, 1] = 1.9
+        self._add("tongue", tongue.astype(np.float32), moves)
+
+    def _add_fixed(self) -> None:
+        """Landmarks on the plain skin, and the points that strokes start from."""
+        s = self.shape
+        height, width, _ = self._profile
+        spots = {
+            "nose_tip": (0.0, 3.85), "nose_bridge": (0.0, 0.15),
+            "right_nostril": (-1.4 * s.nose_width, 4.55), "left_nostril": (1.4 * s.nose_width, 4.55),
+            "forehead": (0.0, -5.7),
+        }  # fmt: skip
+        points = []
+        for x, y in spots.values():
+            points.append((x, y, float(self.surface(np.array(x), np.array(y)))))
+        for name, y, z in (("jaw", 8.9, 0.4), ("temple", 2.0, 0.0)):
+            half = float(np.interp(y, height[:216], width[:216]))
+            for side, sign in (("right", -1), ("left", 1)):
+                spots[f"{name}_{side}"] = (sign * half, y)
+                points.append((sign * half, y, z))
+        array = np.array(points, np.float32)
+        jaw = np.array([0.2 if "jaw" in name else 0.0 for name in spots])
+        moves = self._expression(array, jaw)
+        self.fixed = tuple(spots)
+        self._add("fixed", array, moves)
+
+    def _landmarks(self) -> NDArray[np.intp]:
+        def curve(name: str) -> int:
+            side = "right" if "right" in name else "left"
+            plain = name.replace("_right", "").replace("_left", "").replace(f"{side}_", "")
+            mirror = -1 if side == "right" else 1
+            eye = {"outer": 6, "inner": 10}
+            match plain.split("_"):
+                case ["eye", corner]:
+                    return self._at(f"lid_upper_{side}", 0 if corner == "outer" else 16)
+                case ["lid", edge, *where]:
+                    return self._at(f"lid_{edge}_{side}", eye[where[0]] if where else 8)
+                case ["brow", *where]:
+                    place = {"outer": 0, "inner": 8}[where[0]] if where else 3
+                    return self._at(f"brow_{side}", place)
+                case ["chin"]:
+                    middle = self.neutral[COLUMNS // 2 : ROWS * COLUMNS : COLUMNS, 1]
+                    return COLUMNS // 2 + COLUMNS * (int(middle.argmax()) - 1)
+                case ["mouth"]:
+                    return self._at("lip_upper", 10 + 10 * mirror)
+                case ["inner", "lip", edge]:
+                    sided = 2 * mirror if name.endswith(("right", "left")) else 0
+                    return self._at(f"inner_{edge}", 10 + sided)
+                case ["lip", edge]:
+                    sided = 5 * mirror if name.endswith(("right", "left")) else 0
+                    return self._at(f"lip_{edge}", 10 + sided)
+            return self._at("fixed", self.fixed.index(name))
+
+        return np.array([-1 if name.endswith("iris") else curve(name) for name in NAMES])
+
+    def _at(self, part: str, number: int) -> int:
+        return self.parts[part].start + number
+
+
+def turned(points: Array, yaw: float, pitch: float, roll: float) -> Array:
+    """``points`` (..., 3) turned about ``PIVOT`` by angles in degrees, signs as in ``Moment``."""
+    y, p, r = np.radians([yaw, -pitch, roll])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
+    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
+    matrix = (about_z @ about_x @ about_y).astype(np.float32)
+    return np.asarray((points - PIVOT) @ matrix.T + PIVOT, np.float32)
+
+
+def step(low: float, high: float, value: Array) -> Array:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = np.clip((np.asarray(value) - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
+def bell(value: Array, centre: float, width: float) -> Array:
+    return np.asarray(np.exp(-(((np.asarray(value) - centre) / width) ** 2)))
+
+
+def smooth_line(knots: Sequence[tuple[float, float]], at: Array, blur: float) -> Array:
+    """Straight lines through ``knots`` (x, y), rounded over about ``blur`` units of x."""
+    xs, ys = np.array(knots, np.float32).T
+    offsets = np.linspace(-blur, blur, 5)
+    return np.asarray(np.mean([np.interp(at + o, xs, ys) for o in offsets], axis=0))
