@@ -1,5 +1,5 @@
 # Needs Python 3.11 or newer and make; everything else goes into .venv, in this folder.
-# PYTHON=/path/to/python3.12 make demo   chooses the Python.
+# make demo PYTHON=/path/to/python3.12   chooses the Python.
 
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -29,7 +29,9 @@ check: lint test
 # One environment, three stamps: made, ready for the app, ready for the tests.
 # onnxruntime and onnxruntime-gpu are the same module, so the choice is made once and kept.
 $(VENV)/venv.stamp:
-	@for python in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do \
+	@tried=; \
+	for python in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do \
+		tried="$$tried $$python ($$("$$python" --version 2>/dev/null || echo not found)),"; \
 		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 		echo "making $(VENV) with $$python"; \
 		"$$python" -m venv --clear $(VENV) || { \
@@ -39,8 +41,8 @@ $(VENV)/venv.stamp:
 			> $(VENV)/runtime; \
 		touch $@; exit 0; \
 	done; \
-	echo "puppetcam needs Python 3.11 or newer; found $$(python3 --version 2>&1)." \
-		"Install one, or name it: PYTHON=/path/to/python3.12 make demo"; \
+	echo "puppetcam needs Python 3.11 or newer; tried:$${tried%,}." \
+		"Install one, or name it: make demo PYTHON=/path/to/python3.12"; \
 	exit 1
 
 # Editable: what runs is what lies in this folder, also after a git pull.
