@@ -1,10 +1,37 @@
-"""The synchronous core: a driving frame in, an avatar frame out."""
+"""The synchronous core: a driving frame in, an avatar frame out. All state, no thread.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+What it shows of the driver is motion alone. Where there is no face or no camera, the avatar holds
+and then eases to its neutral pose; a camera's pixels never reach the output.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 
+import cv2
+import numpy as np
+
+from config.errors import AvatarError, SourceError
+from config.schema import Settings
+from models.keypoints import Keypoints
+from models.landmarks import NAMES
+from provenance.badge import draw_label
+from realtime.avatar import Avatar
+from realtime.compose import compose
+from realtime.crop import Crop, Points
+from realtime.engine import Engine
+from realtime.face import Face, Tracker
 from realtime.frame import Frame, Image
+from realtime.motion import Motion, mix, smoothstep
+from realtime.smoothing import KeypointSmoother
+
+RETURN_S = 0.35
+"""A face that comes back takes over from the held or neutral pose in this time."""
+BLINK_OF_TRACKING_S = 0.1
+"""A face that was away for less than this goes on without easing."""
+ZOOM_RANGE = (0.5, 2.0)
+PAUSED = "paused"
 
 
 class Status(Enum):
@@ -27,7 +54,268 @@ class Step:
     result: Image
     """(S, S, 3) uint8 RGB: the network's picture alone, unlabelled, unmirrored."""
     driving: Image | None
-    """(S, S, 3) uint8 RGB: the driver's crop, for side-by-side views and the private preview."""
+    """(S, S, 3) uint8 RGB: camera pixels around the driver's face, for side-by-side views and the
+    private preview only. None without a frame and in panic."""
     status: Status
     stages: Mapping[str, float]
-    """Seconds by stage: face, keypoints, motion, generate, compose."""
+    """Seconds by stage: face, keypoints, motion, generate, compose. Where tracker and engine share
+    a network, reading it counts as face."""
+    landmarks: Points | None = None
+    """(48, 2) float32, -1..1 of ``driving``: the driver's face as the tracker sees it."""
+
+
+class Puppeteer:
+    """Owns the way from the driver's face to the avatar's frame. One thread calls it.
+
+    ``set_avatar`` comes before the first ``step``. Engine and tracker stay the caller's to close.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tracker: Tracker,
+        settings: Settings,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``clock`` measures the stages only; what happens when is told by the frames' times."""
+        self._engine = engine
+        self._tracker = tracker
+        self._settings = settings
+        self._clock = clock
+        landmarks = engine.bundle.landmarks
+        self._landmarks = landmarks if landmarks == tuple(NAMES) else ()
+        self._motion = Motion(settings.motion, self._landmarks, settings.tracking.zoom)
+        self._smoother = self._new_smoother()
+        self.avatar: Avatar | None = None
+        self._neutral: Keypoints | None = None
+        # The output lies between two poses: at weight 0 the first, at 1 the second.
+        self._from: Keypoints | None = None
+        self._to: Keypoints | None = None
+        self._weight = 0.0
+        self._moved_at: float | None = None
+        self._seen_at: float | None = None
+        self._missed = False
+        self._lost = True
+        self._panic = False
+        self._index = 0
+
+    @property
+    def settings(self) -> Settings:
+        """May be replaced while running; the next step uses the new ones."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        before, self._settings = self._settings, settings
+        self._motion.settings = settings.motion
+        if settings.camera.mirror != before.camera.mirror:
+            # Another picture altogether: nothing of the old one holds.
+            self._tracker.reset()
+            self._smoother.reset()
+            self.recentre()
+        if settings.smoothing != before.smoothing:
+            self._smoother = self._new_smoother()
+        if settings.tracking.zoom != before.tracking.zoom:
+            self._motion.zoom(settings.tracking.zoom / before.tracking.zoom)
+
+    @property
+    def calibrating(self) -> bool:
+        """True while a better neutral frame of the driver is still looked for."""
+        return self._motion.calibrating
+
+    def set_avatar(self, avatar: Avatar) -> None:
+        """Animate this avatar from the next step on; the driver's reference is kept."""
+        self._neutral = self._engine.set_avatar(avatar.image)
+        self._motion.set_avatar(self._neutral)
+        self.avatar = avatar
+        # Poses of the avatar before it mean nothing now.
+        self._from = self._to = self._neutral
+
+    def recentre(self) -> None:
+        """Take the driver's neutral pose anew from the next frames."""
+        self._motion.recentre()
+
+    def panic(self, on: bool) -> None:
+        """Show a static card, and do not look at the camera, until switched off."""
+        self._panic = on
+
+    @property
+    def panicking(self) -> bool:
+        """True while the card is shown."""
+        return self._panic
+
+    def zoom(self, factor: float) -> None:
+        """Make the driving crop ``factor`` times as large, within ``ZOOM_RANGE``."""
+        low, high = ZOOM_RANGE
+        zoom = min(max(self._settings.tracking.zoom * factor, low), high)
+        self.settings = replace(
+            self._settings, tracking=replace(self._settings.tracking, zoom=zoom)
+        )
+
+    def mirror_input(self, on: bool) -> None:
+        """Flip the driving picture left-right; the neutral pose is taken anew."""
+        camera = replace(self._settings.camera, mirror=on)
+        self.settings = replace(self._settings, camera=camera)
+
+    def mirror_output(self, on: bool) -> None:
+        """Flip the output left-right; the label stays readable."""
+        output = replace(self._settings.output, mirror=on)
+        self.settings = replace(self._settings, output=output)
+
+    def take_reference(self, frame: Frame) -> None:
+        """Make the face in this frame the neutral one at once. Raises SourceError without a face.
+
+        For videos, where the best frame is known before; ``realtime.neutral`` finds it.
+        """
+        image = self._driving_image(frame)
+        faces = self._tracker.find_all(image)
+        if not faces:
+            raise SourceError(f"no face in driving frame {frame.index}; choose another frame")
+        crop = Crop.around(faces[0].landmarks).scaled(self._settings.tracking.zoom)
+        keypoints = self._read(image, faces[0], crop)
+        self._motion.take_reference(keypoints, faces[0].landmarks, frame.captured_at)
+        self._weight = 1.0
+
+    def step(self, frame: Frame) -> Step:
+        """The avatar moved as the driver in ``frame``; the time is ``frame.captured_at``."""
+        self._index = frame.index
+        if self._panic:
+            return self._card(frame.captured_at)
+        marks = [self._clock()]
+        image, now = self._driving_image(frame), frame.captured_at
+        face = self._tracker.track(image, now)
+        marks.append(self._clock())
+        keypoints = self._read(image, face, self._motion.stage) if face else None
+        marks.append(self._clock())
+        if face and keypoints:
+            self._drive(face, keypoints, now)
+        pose, status = self._pose(now, face is not None)
+        marks.append(self._clock())
+        view = self._motion.stage or Crop.whole(image)
+        driving = view.cut(image, self._engine.bundle.size)
+        landmarks = view.from_frame(face.landmarks) if face else None
+        return self._finish(pose, status, now, marks, driving=driving, landmarks=landmarks)
+
+    def idle(self, now: float) -> Step:
+        """The picture while there is no driving frame: held, then easing to neutral."""
+        if self._panic:
+            return self._card(now)
+        marks = [self._clock()] * 3
+        pose, _ = self._pose(now, False)
+        marks.append(self._clock())
+        return self._finish(pose, Status.NO_CAMERA, now, marks)
+
+    def _new_smoother(self) -> KeypointSmoother:
+        smoothing = self._settings.smoothing
+        return KeypointSmoother(smoothing.min_cutoff_hz, smoothing.beta, self._landmarks)
+
+    def _driving_image(self, frame: Frame) -> Image:
+        if not self._settings.camera.mirror:
+            return frame.image
+        return np.asarray(cv2.flip(frame.image, 1), np.uint8)
+
+    def _read(self, image: Image, face: Face, stage: Crop | None) -> Keypoints:
+        """The driver's keypoints, frame pixels.
+
+        Landmarks are read in the crop that follows the face; unsupervised keypoints know nothing
+        of faces and are read where they are measured, on the stage.
+        """
+        if self._landmarks:
+            if face.keypoints is not None:
+                return face.crop.keypoints_to_frame(face.keypoints)
+            crop = Crop.around(face.landmarks)
+        else:
+            around = Crop.around(face.landmarks).scaled(self._settings.tracking.zoom)
+            crop = stage or around
+        cut = crop.cut(image, self._engine.bundle.keypoint_size)
+        return crop.keypoints_to_frame(self._engine.keypoints(cut)[0])
+
+    def _drive(self, face: Face, keypoints: Keypoints, now: float) -> None:
+        """Let the driver's face move the avatar, easing in where it was away."""
+        away = now - self._seen_at if self._seen_at is not None else 0.0
+        if self._missed and away >= BLINK_OF_TRACKING_S:
+            self._smoother.reset()
+            self._from, self._weight = self._output(), 0.0
+        self._seen_at, self._missed, self._lost = now, False, False
+        if self._settings.smoothing.enabled:
+            unit = Crop.around(face.landmarks).side / 2
+            keypoints = self._smoother(keypoints, now, unit)
+        self._to = self._motion.drive(keypoints, face.landmarks, face.confidence, now)
+
+    def _pose(self, now: float, seen: bool) -> tuple[Keypoints, Status]:
+        """The avatar's pose now, and what it is."""
+        tracking = self._settings.tracking
+        elapsed = max(now - self._moved_at, 0.0) if self._moved_at is not None else 0.0
+        self._moved_at = now
+        if seen:
+            if self._motion.ready(now):
+                self._weight = min(self._weight + elapsed / RETURN_S, 1.0)
+            status = Status.CALIBRATING if self._motion.calibrating else Status.LIVE
+            return self._output(), status
+        self._missed = True
+        away = now - self._seen_at if self._seen_at is not None else tracking.lost_s
+        if away < tracking.lost_s:
+            # Hold where the output is, even half way into easing.
+            return self._output(), Status.HOLDING
+        if not self._lost:
+            self._to, self._weight = self._output(), 1.0
+            self._from, self._lost = self._neutral, True
+        self._weight = max(self._weight - elapsed / tracking.ease_s, 0.0)
+        return self._output(), Status.LOST
+
+    def _output(self) -> Keypoints:
+        if self._from is None or self._to is None:
+            raise AvatarError("no avatar is set; choose a picture with --avatar")
+        return mix(self._from, self._to, smoothstep(self._weight))
+
+    def _finish(
+        self,
+        pose: Keypoints,
+        status: Status,
+        now: float,
+        marks: list[float],
+        *,
+        driving: Image | None = None,
+        landmarks: Points | None = None,
+    ) -> Step:
+        result = self._engine.generate(pose)
+        marks.append(self._clock())
+        picture = self._composed(result)
+        marks.append(self._clock())
+        names = ("face", "keypoints", "motion", "generate", "compose")
+        stages = dict(zip(names, np.diff(marks).tolist(), strict=True))
+        frame = Frame(picture, now, self._index)
+        return Step(frame, result, driving, status, stages, landmarks)
+
+    def _composed(self, result: Image) -> Image:
+        output = self._settings.output
+        picture = compose(result, output.width, output.height)
+        if output.mirror:
+            picture = np.asarray(cv2.flip(picture, 1), np.uint8)
+        draw_label(picture, self._settings.label)
+        return picture
+
+    def _card(self, now: float) -> Step:
+        self._moved_at, self._missed = now, True
+        output = self._settings.output
+        picture = card(output.width, output.height)
+        draw_label(picture, self._settings.label)
+        size = self._engine.bundle.size
+        frame = Frame(picture, now, self._index)
+        return Step(frame, card(size, size), None, Status.PANIC, {})
+
+
+def card(width: int, height: int) -> Image:
+    """A fresh (height, width, 3) uint8 RGB card that says "paused"."""
+    picture = np.full((height, width, 3), (38, 42, 54), np.uint8)
+    short = min(width, height)
+    scale, thickness = short / 220, max(short // 130, 1)
+    font = cv2.FONT_HERSHEY_DUPLEX
+    (text_width, text_height), _ = cv2.getTextSize(PAUSED, font, scale, thickness)
+    origin = ((width - text_width) // 2, (height + text_height) // 2 + short // 9)
+    cv2.putText(picture, PAUSED, origin, font, scale, (226, 230, 238), thickness, cv2.LINE_AA)
+    bar, tall = short // 22, short // 6
+    for x in (-2 * bar, bar):
+        corner = (width // 2 + x, height // 2 - short // 20 - tall)
+        cv2.rectangle(picture, corner, (corner[0] + bar, corner[1] + tall), (226, 230, 238), -1)
+    return picture

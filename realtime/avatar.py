@@ -1,0 +1,128 @@
+"""A picture of a face made ready to be animated: read, checked, cropped."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from config.errors import AvatarError
+from models.landmarks import indices
+from realtime.crop import Crop
+from realtime.face import Face, Tracker
+from realtime.frame import Image
+
+LEAST_FACE_PX = 64
+"""Faces lower than this (forehead to chin) are refused."""
+SMALL_FACE_PX = 128
+"""Faces lower than this are used, with a note: the picture will look soft."""
+NEUTRAL_GREY = 128
+"""Behind the transparent parts of a picture."""
+LARGEST_PIXELS = 100_000_000
+"""Larger pictures are refused: they would not fit into memory several times."""
+
+_TEMPLES = indices("temple_right", "temple_left")
+_NOSE = indices("nose_bridge")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Avatar:
+    """The still picture that is animated."""
+
+    name: str
+    image: Image
+    """(S, S, 3) uint8 RGB, the face framed like the driver's."""
+    notes: tuple[str, ...] = ()
+    """What the user should know before starting, one line each."""
+
+
+def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
+    """The picture at ``path`` as (size, size, 3), framed around its largest face.
+
+    Any format that OpenCV reads; turned as its EXIF data say; grey, 16 bit and transparent ones
+    too. Raises AvatarError: unreadable, no face, face too small.
+    """
+    image = read_picture(path)
+    faces = tracker.find_all(image)
+    if not faces:
+        raise AvatarError(
+            f"{path}: no face found; an avatar needs one face, seen from the front, well lit"
+        )
+    face = faces[0]
+    height = _height(face)
+    if height < LEAST_FACE_PX:
+        raise AvatarError(
+            f"{path}: the face is {height:.0f} pixels high, {LEAST_FACE_PX} are needed; "
+            "take a larger picture or one from nearer"
+        )
+    notes = []
+    if len(faces) > 1:
+        notes.append(f"{len(faces)} faces found; the largest is used, {_place(face, image)}")
+    if height < SMALL_FACE_PX:
+        notes.append(f"the face is only {height:.0f} pixels high; the result will look soft")
+    if _turn(face) > 0.3:
+        notes.append("the face is turned to the side; one that looks ahead moves better")
+    return Avatar(path.stem, Crop.around(face.landmarks).cut(image, size), tuple(notes))
+
+
+def read_picture(path: Path) -> Image:
+    """A picture file as (H, W, 3) uint8 RGB. Raises AvatarError."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise AvatarError(f"{path}: there is no such file; name a picture of a face") from error
+    except IsADirectoryError as error:
+        raise AvatarError(f"{path}: this is a folder; name a picture in it") from error
+    except OSError as error:
+        raise AvatarError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise AvatarError(f"{path}: the file is empty; copy or download the picture again")
+    buffer = np.frombuffer(data, np.uint8)
+    try:
+        # UNCHANGED keeps transparency and 16 bit, but does not turn by EXIF; COLOR does.
+        raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+        if raw is not None and (raw.ndim == 2 or raw.shape[2] != 4):
+            raw = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    except cv2.error as error:  # e.g. a header that promises more pixels than OpenCV allows
+        raise AvatarError(f"{path} cannot be decoded: {error.err or 'too large'}") from error
+    if raw is None:
+        raise AvatarError(
+            f"{path}: not a picture that can be read, or damaged; JPEG, PNG, WebP, BMP and TIFF are"
+        )
+    if raw.shape[0] * raw.shape[1] > LARGEST_PIXELS:
+        raise AvatarError(
+            f"{path}: {raw.shape[1]} x {raw.shape[0]} pixels are too many; make it smaller"
+        )
+    return _rgb(np.asarray(raw))
+
+
+def _rgb(raw: NDArray[Any]) -> Image:
+    """(H, W, 3) BGR or (H, W, 4) BGRA of any depth -> (H, W, 3) uint8 RGB."""
+    if raw.dtype != np.uint8:
+        top = np.iinfo(raw.dtype).max if np.issubdtype(raw.dtype, np.integer) else 1.0
+        raw = np.clip(raw.astype(np.float32) * (255 / top), 0, 255).round().astype(np.uint8)
+    colour = raw[..., 2::-1]
+    if raw.shape[2] == 3:
+        return np.ascontiguousarray(colour, np.uint8)
+    cover = raw[..., 3:].astype(np.float32) / 255
+    return np.asarray(colour * cover + NEUTRAL_GREY * (1 - cover) + 0.5).astype(np.uint8)
+
+
+def _height(face: Face) -> float:
+    return Crop.around(face.landmarks, 1.0).side
+
+
+def _place(face: Face, image: Image) -> str:
+    third = int(np.clip(3 * Crop.around(face.landmarks).cx / image.shape[1], 0, 2))
+    return ("on the left", "in the middle", "on the right")[third]
+
+
+def _turn(face: Face) -> float:
+    """How far the nose bridge stands from the middle of the temples, in halves of their distance:
+    0 ahead, 1 in profile."""
+    right, left = face.landmarks[_TEMPLES]
+    across = left - right
+    middle = face.landmarks[_NOSE] - (right + left) / 2
+    return float(abs(middle @ across) / max(float(across @ across), 1e-6) * 2)

@@ -1,0 +1,132 @@
+"""Lids and lips of the avatar, set from the driver's whatever the sizes of their eyes and mouths.
+
+The relative motion of landmarks alone leaves a big-eyed avatar half open when a narrow-eyed driver
+blinks, and lets lips cross. Here the openings are carried over as what they are.
+"""
+
+import numpy as np
+
+from models.landmarks import indices
+from realtime.crop import Points
+
+CLOSED = 0.2
+"""Part of the neutral lid gap that counts as closed: lids have thickness, networks smooth."""
+WIDE = 1.5
+"""Lid gap against the neutral one beyond which the avatar's eyes open no further."""
+LOWER_LID = 0.25
+"""Part of the way to a closed eye that the lower lid goes."""
+LOWER_LIP = 0.7
+"""Part of the mouth's opening that the lower lip goes."""
+RESTING = 0.04
+"""Largest gap between resting lips that is taken as closed, in distances of the eyes."""
+
+# Each eye from left to right in the picture, so that both have the same axes.
+_EYES = tuple(
+    (
+        indices(f"{side}_eye_{start}", f"{side}_eye_{end}"),
+        indices(*(f"{side}_lid_upper{part}" for part in ("_outer", "", "_inner"))),
+        indices(*(f"{side}_lid_lower{part}" for part in ("_outer", "", "_inner"))),
+    )
+    for side, start, end in (("right", "outer", "inner"), ("left", "inner", "outer"))
+)
+_MOUTH = indices("mouth_right", "mouth_left")
+_UPPER = indices("inner_lip_upper_right", "inner_lip_upper", "inner_lip_upper_left")
+_LOWER = indices("inner_lip_lower_right", "inner_lip_lower", "inner_lip_lower_left")
+_OUTER_UPPER = indices("lip_upper_right", "lip_upper", "lip_upper_left")
+_OUTER_LOWER = indices("lip_lower_right", "lip_lower", "lip_lower_left")
+_EYE_LINE = indices("right_eye_outer", "left_eye_outer")
+_NOSTRILS = indices("right_nostril", "left_nostril")
+
+
+def retarget(
+    moved: Points, avatar: Points, driving: Points, initial: Points, scale: float
+) -> Points:
+    """``moved`` with its lids and lips set anew; all (48, 2), no crossing lids or lips.
+
+    ``moved``: the avatar's landmarks after the transfer; ``avatar``: before it; ``driving``,
+    ``initial``: the driver's, now and neutral; ``scale``: avatar's face size over the driver's.
+    """
+    result = moved.copy()
+    driver_growth = growth(driving, initial)
+    avatar_growth = growth(moved, avatar)
+    for corners, upper, lower in _EYES:
+        neutral = max(_gap(initial, corners, upper, lower), 0.05 * _length(initial, corners))
+        ratio = _gap(driving, corners, upper, lower) / (neutral * driver_growth)
+        _set_lids(result, avatar, (corners, upper, lower), openness(ratio), avatar_growth)
+    _set_lips(result, driving, initial, driver_growth, scale * avatar_growth)
+    return result
+
+
+def openness(ratio: float) -> float:
+    """The avatar's lid gap over its own, from the driver's over the neutral one.
+
+    0 up to ``CLOSED``, 1 at 1, at most ``WIDE``.
+    """
+    if ratio < 1:
+        return max(0.0, (ratio - CLOSED) / (1 - CLOSED))
+    return min(ratio, WIDE)
+
+
+def growth(points: Points, reference: Points) -> float:
+    """How much larger a face is than it was; a turned or nodding head does not look smaller."""
+    width, height = _length(points, _EYE_LINE), _height(points)
+    return max(
+        width / max(_length(reference, _EYE_LINE), 1e-6), height / max(_height(reference), 1e-6)
+    )
+
+
+def _set_lids(
+    result: Points, avatar: Points, eye: tuple[list[int], ...], opening: float, size: float
+) -> None:
+    """Put the avatar's own lids into the moved eye corners, ``opening`` times as far apart."""
+    corners, upper, lower = eye
+    across, down = _axes(avatar, corners)
+    new_across, new_down = _axes(result, corners)
+    stretch = _length(result, corners) / max(_length(avatar, corners), 1e-6)
+    start, new_start = avatar[corners[0]], result[corners[0]]
+    top, bottom = (avatar[upper] - start) @ down, (avatar[lower] - start) @ down
+    meeting = bottom + (top - bottom) * LOWER_LID
+    for points, height in ((upper, top), (lower, bottom)):
+        along = (avatar[points] - start) @ across * stretch
+        away = (meeting + (height - meeting) * opening) * size
+        result[points] = new_start + along[:, None] * new_across + away[:, None] * new_down
+
+
+def _set_lips(
+    result: Points, driving: Points, initial: Points, driver_growth: float, size: float
+) -> None:
+    _, down = _axes(driving, _MOUTH)
+    _, initial_down = _axes(initial, _MOUTH)
+    _, new_down = _axes(result, _MOUTH)
+    resting = (initial[_LOWER] - initial[_UPPER]) @ initial_down
+    resting = np.clip(resting, 0, RESTING * _length(initial, _EYE_LINE))
+    opening = (driving[_LOWER] - driving[_UPPER]) @ down / driver_growth - resting
+    wanted = np.maximum(opening, 0) * size
+    missing = wanted - (result[_LOWER] - result[_UPPER]) @ new_down
+    for lips, part in (
+        (_UPPER, LOWER_LIP - 1),
+        (_OUTER_UPPER, LOWER_LIP - 1),
+        (_LOWER, LOWER_LIP),
+        (_OUTER_LOWER, LOWER_LIP),
+    ):
+        result[lips] += (part * missing)[:, None] * new_down
+
+
+def _axes(points: Points, ends: list[int]) -> tuple[Points, Points]:
+    """Unit vectors along the line between two points and, a quarter turn on, down the face."""
+    along = points[ends[1]] - points[ends[0]]
+    along = along / max(float(np.hypot(*along)), 1e-6)
+    return along, np.array([-along[1], along[0]], np.float32)
+
+
+def _gap(points: Points, corners: list[int], upper: list[int], lower: list[int]) -> float:
+    _, down = _axes(points, corners)
+    return float(((points[lower] - points[upper]) @ down).mean())
+
+
+def _length(points: Points, ends: list[int]) -> float:
+    return float(np.hypot(*(points[ends[1]] - points[ends[0]])))
+
+
+def _height(points: Points) -> float:
+    return float(np.hypot(*(points[_NOSTRILS].mean(axis=0) - points[_EYE_LINE].mean(axis=0))))

@@ -1,0 +1,298 @@
+"""How the driver's keypoints move the avatar: stage, neutral reference, transfer, limits.
+
+The face tracker's crop follows the driver at once, so it cannot be what motion is measured in.
+Motion is measured on a **stage**: a square of the frame that is laid around the neutral face and
+then drifts after the driver over several seconds, so that who shifts in the chair comes back to the
+middle, and a nod or a turn stays what it is.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.schema import MotionSettings
+from models.keypoints import Keypoints, inverse_2x2, motion_scale, relative_motion
+from models.landmarks import NAMES, indices
+from realtime.crop import CROP_RATIO, Crop, Points
+from realtime.expression import growth, retarget
+from realtime.neutral import look_of, unneutral
+
+FOLLOW_S = 6.0
+"""Time constant with which the stage drifts after the face."""
+LEASH = 0.5
+"""Distance of the face from the stage's centre, in half sides, beyond which it pulls the stage."""
+REACH = 1.4
+"""Face against stage size beyond which it pulls the stage."""
+FIRST_LOOK_S = 0.5
+"""Frames are gathered for this long before the avatar moves for the first time."""
+REFERENCE_EASE_S = 0.4
+"""A better reference replaces the old one over this time."""
+LONGEST_FRAME_S = 0.25
+"""A longer pause between two frames with a face is not time spent looking at it."""
+BETTER = 0.7
+"""A new reference is at most this part as far from neutral as the old one."""
+FACE_WIDTH = 2 / CROP_RATIO * 0.83
+"""Width of a face in a crop, crop coordinates: 0.83 of its height in portraits."""
+KNEE = 0.6
+"""Part of a limit that is reached unchanged."""
+JACOBIAN_LIMIT = 0.95
+"""Largest change of a local frame (spectral norm). Below 1 it can neither flip nor collapse."""
+
+# How far each landmark stands forward, in face widths, rounded; MediaPipe's canonical face.
+_FORWARD = {"temple": -0.16, "jaw": -0.04, "eye": 0.23, "lid": 0.25, "iris": 0.25, "brow": 0.27}
+_FORWARD |= {"nose_tip": 0.49, "bridge": 0.38, "nostril": 0.34, "mouth": 0.28, "lip": 0.35}
+_FORWARD |= {"chin": 0.28, "forehead": 0.29}
+
+_TEMPLES = indices("temple_right", "temple_left")
+
+
+class Reference(NamedTuple):
+    """The driver's neutral face: the stage around it, and on that stage its keypoints and its 48
+    landmarks."""
+
+    stage: Crop
+    initial: Keypoints
+    landmarks: Points
+
+
+class Motion:
+    """All state between the driver's keypoints and the avatar's. No clock: time comes in."""
+
+    def __init__(self, settings: MotionSettings, landmarks: tuple[str, ...], zoom: float) -> None:
+        """``landmarks``: names of the keypoints, () where they were learnt unsupervised.
+        ``zoom``: size of the stage against ``CROP_RATIO``."""
+        self.settings = settings
+        self._is_face = landmarks == tuple(NAMES)
+        self._avatar: Keypoints | None = None
+        self._basis: NDArray[np.float32] | None = None
+        self._zoom = zoom
+        self._current: Reference | None = None
+        self._start: Reference | None = None
+        self._goal: Reference | None = None
+        self._goal_since = 0.0
+        self._last: tuple[float, Points] | None = None
+        self._first_seen: float | None = None
+        self.recentre()
+
+    def recentre(self) -> None:
+        """Gather frames for a new neutral reference; until one is there, the old one holds."""
+        self._looks: list[tuple[float, ...]] = []
+        self._candidates: list[Reference] = []
+        self._chosen = -1
+        self._gathered_s = 0.0
+        self._gathering = True
+
+    @property
+    def calibrating(self) -> bool:
+        """True while the neutral reference may still be replaced by a better one."""
+        return self._gathering and self.settings.relative
+
+    @property
+    def stage(self) -> Crop | None:
+        """Where motion is measured now; None before the first face."""
+        return self._current.stage if self._current else None
+
+    def ready(self, now: float) -> bool:
+        """True once there is a reference that is good enough to move by."""
+        if self._first_seen is None:
+            return False
+        return not self.settings.relative or now - self._first_seen >= FIRST_LOOK_S
+
+    def set_avatar(self, keypoints: Keypoints) -> None:
+        """Move this avatar from now on; the driver's reference stays."""
+        self._avatar = keypoints
+        columns = [np.ones(len(keypoints.value)), *keypoints.value.T]
+        if self._is_face:
+            columns.append(np.array([_forward(name) for name in NAMES]))
+        self._basis = np.stack(columns, axis=1).astype(np.float32)
+        self._projector = self._basis @ np.linalg.pinv(self._basis)
+
+    def zoom(self, factor: float) -> None:
+        """Make the stage ``factor`` times as large at once: the avatar's face gets smaller."""
+        self._zoom *= factor
+        if self._current:
+            self._current = self._current._replace(stage=self._current.stage.scaled(factor))
+        if self._goal and self._start:
+            self._goal = self._goal._replace(stage=self._goal.stage.scaled(factor))
+            self._start = self._start._replace(stage=self._start.stage.scaled(factor))
+
+    def take_reference(self, keypoints: Keypoints, landmarks: Points, now: float) -> None:
+        """Make this face the neutral one at once and end the calibration.
+
+        ``keypoints`` in frame pixels, ``landmarks`` (48, 2) frame pixels.
+        """
+        self._current = self._reference(keypoints, landmarks)
+        self._start = self._goal = None
+        self._gathering = False
+        self._first_seen = now - FIRST_LOOK_S
+
+    def drive(
+        self, keypoints: Keypoints, landmarks: Points, confidence: float, now: float
+    ) -> Keypoints:
+        """The avatar's keypoints for the driver's. ``set_avatar`` comes first.
+
+        ``keypoints``: frame pixels, smoothed; ``landmarks``: (48, 2) frame pixels; ``confidence``:
+        0..1; ``now``: seconds. The result is in -1..1 of the avatar.
+        """
+        if self._avatar is None:
+            raise ValueError("set_avatar comes before drive")
+        if self._first_seen is None:
+            self._first_seen = now
+        elapsed = now - self._last[0] if self._last else 0.0
+        if self.calibrating:
+            before = self._last[1] if self._last else None
+            look = look_of(landmarks, before, elapsed, confidence)
+            # Seconds with the face in view: a driver who looks away is waited for.
+            self._gathered_s += min(max(elapsed, 0.0), LONGEST_FRAME_S)
+            self._gather(look, self._reference(keypoints, landmarks), now)
+        self._last = (now, landmarks)
+        current = self._advance(landmarks, max(elapsed, 0.0), now, keypoints)
+        driving = current.stage.keypoints_from_frame(keypoints)
+        if not self.settings.relative:
+            return driving
+        return self._transfer(driving, current.initial)
+
+    def _reference(self, keypoints: Keypoints, landmarks: Points) -> Reference:
+        stage = Crop.around(landmarks).scaled(self._zoom)
+        return Reference(stage, stage.keypoints_from_frame(keypoints), stage.from_frame(landmarks))
+
+    def _gather(self, look: tuple[float, ...], candidate: Reference, now: float) -> None:
+        self._looks.append(look)
+        self._candidates.append(candidate)
+        last = self._gathered_s >= self.settings.recentre_s
+        costs = unneutral(np.array(self._looks))
+        best = int(costs.argmin())
+        if self._chosen < 0 or (
+            best != self._chosen and (last or costs[best] < BETTER * costs[self._chosen])
+        ):
+            self._chosen = best
+            self._start, self._goal = self._current, self._candidates[best]
+            self._goal_since = now
+        if last:
+            self._gathering = False
+            self._looks, self._candidates = [], []
+
+    def _advance(
+        self, landmarks: Points, elapsed_s: float, now: float, keypoints: Keypoints
+    ) -> Reference:
+        """Ease to a new reference, or let the stage drift after the face."""
+        if self._current is None:
+            self._current = self._goal or self._reference(keypoints, landmarks)
+            self._goal = None
+        elif self._goal and self._start:
+            done = min((now - self._goal_since) / REFERENCE_EASE_S, 1.0)
+            self._current = _between(self._start, self._goal, smoothstep(done))
+            if done >= 1:
+                self._start = self._goal = None
+        else:
+            weight = 1 - math.exp(-elapsed_s / FOLLOW_S)
+            stage = _follow(self._current.stage, _home(self._current, landmarks), weight)
+            self._current = self._current._replace(stage=stage)
+        return self._current
+
+    def _transfer(self, driving: Keypoints, initial: Keypoints) -> Keypoints:
+        avatar: Any = self._avatar
+        adapt = self.settings.adapt_scale
+        moved = relative_motion(avatar, driving, initial, adapt)
+        moved = self._limited(moved, avatar)
+        if not self._is_face:
+            return moved
+        scale = float(motion_scale(avatar.value, initial.value)) if adapt else 1.0
+        value = retarget(moved.value, avatar.value, driving.value, initial.value, scale)
+        return Keypoints(value, moved.jacobian)
+
+    def _limited(self, moved: Keypoints, avatar: Keypoints) -> Keypoints:
+        """Stop the head softly at ``settings.limit``; lids and lips keep their own movement.
+
+        The displacement is split into what a linear map of the face (with its depth) explains, the
+        head's, and the rest, the expression's. All of the head's part shrinks by one factor.
+        """
+        limit = self.settings.limit * FACE_WIDTH
+        shift = moved.value - avatar.value
+        head = self._projector @ shift
+        travel = float(np.hypot(*head.T).max())
+        factor = np.float32(soft_limit(travel, limit) / max(travel, 1e-9))
+        rest = shift - head
+        own = np.hypot(*rest.T)
+        rest = rest * (soft_limit(own, limit) / np.maximum(own, 1e-9))[:, None]
+        value = np.asarray(avatar.value + head * factor + rest, np.float32)
+        # J = R J_avatar: R is the driver's change of the local frame.
+        with np.errstate(all="ignore"):
+            change = moved.jacobian @ inverse_2x2(avatar.jacobian) - np.eye(2, dtype=np.float32)
+        change = np.nan_to_num(change, nan=0.0, posinf=0.0, neginf=0.0) * factor
+        norm = _spectral_norm(change)
+        change = change * (soft_limit(norm, JACOBIAN_LIMIT) / np.maximum(norm, 1e-9))[:, None, None]
+        jacobian = avatar.jacobian + change @ avatar.jacobian
+        return Keypoints(value, np.asarray(jacobian, np.float32))
+
+
+def soft_limit(value: Any, limit: float) -> Any:
+    """``value`` (0 or more) up to ``KNEE`` times the limit, then easing into the limit."""
+    knee = KNEE * limit
+    over = np.maximum(np.asarray(value) - knee, 0) / (limit - knee)
+    return np.minimum(value, knee) + (limit - knee) * np.tanh(over)
+
+
+def smoothstep(x: float) -> float:
+    """0..1 -> 0..1 with flat ends."""
+    return x * x * (3 - 2 * x)
+
+
+def mix(one: Keypoints, other: Keypoints, weight: float) -> Keypoints:
+    """Keypoints between two: ``one`` at weight 0, ``other`` at 1."""
+    kept, taken = np.float32(1 - weight), np.float32(weight)
+    return Keypoints(
+        one.value * kept + other.value * taken, one.jacobian * kept + other.jacobian * taken
+    )
+
+
+def _between(one: Reference, other: Reference, weight: float) -> Reference:
+    return Reference(
+        _mix_crops(one.stage, other.stage, weight),
+        mix(one.initial, other.initial, weight),
+        one.landmarks + (other.landmarks - one.landmarks) * np.float32(weight),
+    )
+
+
+def _mix_crops(one: Crop, other: Crop, weight: float) -> Crop:
+    return Crop(
+        one.cx + (other.cx - one.cx) * weight,
+        one.cy + (other.cy - one.cy) * weight,
+        one.side + (other.side - one.side) * weight,
+    )
+
+
+def _home(reference: Reference, landmarks: Points) -> Crop:
+    """The stage on which the head stands where it stood in the reference, as large as there.
+
+    The middle of the temples stays put when the head turns or nods, unlike the landmarks' box.
+    """
+    size = growth(landmarks, reference.landmarks)  # frame pixels for 1 of the stage
+    x, y = landmarks[_TEMPLES].mean(axis=0) - reference.landmarks[_TEMPLES].mean(axis=0) * size
+    return Crop(float(x), float(y), 2 * size)
+
+
+def _follow(stage: Crop, face: Crop, weight: float) -> Crop:
+    """The stage moved by ``weight`` of its way to the face, and as far as the leash demands."""
+    stage = _mix_crops(stage, face, weight)
+    away = math.hypot(face.cx - stage.cx, face.cy - stage.cy) / (stage.side / 2)
+    pull = 1 - LEASH / away if away > LEASH else 0.0
+    side = min(max(stage.side, face.side / REACH), face.side * REACH)
+    pulled = _mix_crops(stage, face, pull)
+    return Crop(pulled.cx, pulled.cy, side)
+
+
+def _forward(name: str) -> float:
+    return next(depth for part, depth in _FORWARD.items() if part in name)
+
+
+def _spectral_norm(matrices: Any) -> Any:
+    """Largest singular value of (K, 2, 2), (K,)."""
+    squares = np.square(matrices).sum(axis=(1, 2))
+    a, b = matrices[:, 0, 0], matrices[:, 0, 1]
+    c, d = matrices[:, 1, 0], matrices[:, 1, 1]
+    determinant = a * d - b * c
+    spread = np.maximum(np.square(squares) - 4 * np.square(determinant), 0)
+    return np.sqrt((squares + np.sqrt(spread)) / 2)

@@ -1,0 +1,101 @@
+"""How neutral a face looks: eyes open, mouth closed, looking ahead, still.
+
+Read from the landmarks' geometry in the picture, so pitch is a guess from proportions that differ
+between people; the other terms hold for everybody.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.landmarks import indices
+from realtime.crop import Points
+
+TYPICAL_PITCH = 0.6
+"""``Look.pitch`` of a head that looks ahead: the median of portraits."""
+
+
+class Look(NamedTuple):
+    """One frame of a face. Lengths are in distances between the outer eye corners."""
+
+    eyes: float
+    """Gap between the lids against the eye's width, of the more closed eye; open is about 0.3."""
+    mouth: float
+    """Gap between the inner lips, 0 closed."""
+    yaw: float
+    """How far the nose tip stands to the side of the eyes' middle; 0 ahead."""
+    pitch: float
+    """Height of the nose tip between eyes and mouth; ``TYPICAL_PITCH`` ahead, less looking up."""
+    roll: float
+    """Tilt of the eye line, radians."""
+    speed: float
+    """Movement of the landmarks, per second."""
+    doubt: float
+    """1 - the tracker's confidence."""
+
+
+_TOLERANCE = Look(eyes=0.06, mouth=0.03, yaw=0.08, pitch=0.1, roll=0.1, speed=0.4, doubt=0.3)
+_EYES = {
+    side: (
+        indices(f"{side}_lid_upper_outer", f"{side}_lid_upper", f"{side}_lid_upper_inner"),
+        indices(f"{side}_lid_lower_outer", f"{side}_lid_lower", f"{side}_lid_lower_inner"),
+        indices(f"{side}_eye_outer", f"{side}_eye_inner"),
+    )
+    for side in ("right", "left")
+}
+_CORNERS = indices("right_eye_outer", "left_eye_outer")
+_NOSE, _UPPER_LIP, _LOWER_LIP = indices("nose_tip", "inner_lip_upper", "inner_lip_lower")
+_MOUTH = indices("mouth_right", "mouth_left")
+
+
+def look_of(
+    landmarks: Points,
+    before: Points | None = None,
+    elapsed_s: float = 0.0,
+    confidence: float = 1.0,
+) -> Look:
+    """The look of (48, 2) landmarks; ``before``: the landmarks ``elapsed_s`` earlier, if known."""
+    right, left = landmarks[_CORNERS]
+    width = max(float(np.hypot(*(left - right))), 1e-6)
+    across = (left - right) / width
+    down = np.array([-across[1], across[0]], np.float32)
+    nose = landmarks[_NOSE] - (right + left) / 2
+    mouth = landmarks[_MOUTH].mean(axis=0) - (right + left) / 2
+    gaps = []
+    for upper, lower, corners in _EYES.values():
+        outer, inner = landmarks[corners]
+        gap = float(((landmarks[lower] - landmarks[upper]) @ down).mean())
+        gaps.append(gap / max(float(np.hypot(*(outer - inner))), 1e-6))
+    speed = 0.0
+    if before is not None and elapsed_s > 0:
+        moved = float(np.hypot(*(landmarks - before).T).mean())
+        speed = moved / width / elapsed_s
+    return Look(
+        eyes=min(gaps),
+        mouth=float((landmarks[_LOWER_LIP] - landmarks[_UPPER_LIP]) @ down) / width,
+        yaw=float(nose @ across) / width,
+        pitch=float(nose @ down) / max(float(mouth @ down), 1e-6),
+        roll=float(np.arctan2(across[1], across[0])),
+        speed=speed,
+        doubt=1 - confidence,
+    )
+
+
+def unneutral(looks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each of (N, 7) looks is from neutral, (N,), 0 or more; the least is the best.
+
+    Sum of squares of the distances in units of their tolerance. The eyes are measured against the
+    person's own: the upper quartile of all looks.
+    """
+    ideal = np.zeros(len(Look._fields))
+    ideal[0] = max(float(np.quantile(looks[:, 0], 0.75)), 0.15)
+    ideal[3] = TYPICAL_PITCH
+    distance = looks - ideal
+    distance[:, 1] = np.maximum(distance[:, 1], 0)  # lips that overlap are closed
+    return np.asarray(np.square(distance / np.array(_TOLERANCE)).sum(axis=1), np.float64)
+
+
+def most_neutral(looks: NDArray[np.float64]) -> int:
+    """The row of (N, 7) looks that is closest to neutral."""
+    return int(unneutral(looks).argmin())

@@ -1,0 +1,394 @@
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drawn_face import face, keypoints_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.schema import MotionSettings
+from models.keypoints import Keypoints
+from models.landmarks import INDEX, NAMES, indices
+from realtime.crop import Crop
+from realtime.expression import CLOSED, openness
+from realtime.motion import FACE_WIDTH, FOLLOW_S, LEASH, Motion, soft_limit
+from realtime.neutral import look_of, most_neutral
+
+UPPER = indices("right_lid_upper_outer", "right_lid_upper", "right_lid_upper_inner")
+LOWER = indices("right_lid_lower_outer", "right_lid_lower", "right_lid_lower_inner")
+LIP_UPPER = indices("inner_lip_upper_right", "inner_lip_upper", "inner_lip_upper_left")
+LIP_LOWER = indices("inner_lip_lower_right", "inner_lip_lower", "inner_lip_lower_left")
+DT = 1 / 30
+
+
+def avatar_of(**look: float) -> Keypoints:
+    """An avatar's keypoints in its own crop."""
+    landmarks = face((128, 128), 110, **look)
+    return Crop.around(landmarks).keypoints_from_frame(keypoints_of(landmarks))
+
+
+def started(avatar: Keypoints | None = None, driver: np.ndarray | None = None, **changes) -> Motion:
+    """Motion with a neutral reference taken at time 0."""
+    motion = Motion(replace(MotionSettings(), **changes), tuple(NAMES), 1.0)
+    motion.set_avatar(avatar or avatar_of())
+    neutral = face() if driver is None else driver
+    motion.take_reference(keypoints_of(neutral), neutral, 0.0)
+    return motion
+
+
+def driven(motion: Motion, landmarks: np.ndarray, now: float = DT) -> Keypoints:
+    return motion.drive(keypoints_of(landmarks), landmarks, 1.0, now)
+
+
+def gap(value: np.ndarray, upper: list[int] = UPPER, lower: list[int] = LOWER) -> float:
+    return float((value[lower, 1] - value[upper, 1]).mean())
+
+
+def test_a_neutral_driver_shows_the_avatar_itself() -> None:
+    avatar = avatar_of()
+    moved = driven(started(avatar), face())
+    np.testing.assert_allclose(moved.value, avatar.value, atol=1e-5)
+    np.testing.assert_allclose(moved.jacobian, avatar.jacobian, atol=1e-5)
+
+
+def test_a_shift_of_the_driver_moves_the_avatar_by_the_closed_form() -> None:
+    """A driver twice as wide as another moves twice as many pixels for the same motion."""
+    avatar = avatar_of()
+    for width in (100, 200):
+        driver = face(width=width)
+        moved = driven(started(avatar, driver), driver + np.float32([0.1 * width, 0]))
+        # The stage is 1.85 face heights; heights are those of ``face``, the avatar is framed alike.
+        height = np.ptp(driver[:, 1])
+        shift = 0.1 * width / (1.85 * height / 2)
+        np.testing.assert_allclose(moved.value - avatar.value, [[shift, 0]] * 48, atol=0.004)
+        np.testing.assert_allclose(moved.jacobian, avatar.jacobian, atol=0.01)
+
+
+def test_unsupervised_keypoints_move_by_the_plain_formula() -> None:
+    rng = np.random.default_rng(0)
+    landmarks = face()
+    stage = Crop.around(landmarks)
+    make = lambda: rng.uniform(-0.6, 0.6, (10, 2)).astype(np.float32)  # noqa: E731
+    local = lambda: (np.eye(2) + rng.normal(0, 0.1, (10, 2, 2))).astype(np.float32)  # noqa: E731
+    avatar, initial = Keypoints(make(), local()), Keypoints(make(), local())
+    driving = Keypoints(
+        initial.value + rng.normal(0, 0.02, (10, 2)).astype(np.float32),
+        initial.jacobian + rng.normal(0, 0.02, (10, 2, 2)).astype(np.float32),
+    )
+    motion = Motion(MotionSettings(adapt_scale=False), (), 1.0)
+    motion.set_avatar(avatar)
+    motion.take_reference(stage.keypoints_to_frame(initial), landmarks, 0.0)
+    moved = motion.drive(stage.keypoints_to_frame(driving), landmarks, 1.0, 0.0)
+    np.testing.assert_allclose(moved.value, driving.value - initial.value + avatar.value, atol=1e-5)
+    for i in range(10):
+        golden = driving.jacobian[i] @ np.linalg.inv(initial.jacobian[i]) @ avatar.jacobian[i]
+        np.testing.assert_allclose(moved.jacobian[i], golden, atol=1e-4)
+
+
+def test_absolute_motion_is_the_drivers_pose_on_the_stage() -> None:
+    motion = Motion(MotionSettings(relative=False), tuple(NAMES), 1.0)
+    motion.set_avatar(avatar_of())
+    landmarks = face(roll=20, mouth=0.1)
+    moved = driven(motion, landmarks, 0.0)
+    np.testing.assert_allclose(moved.value, Crop.around(landmarks).from_frame(landmarks), atol=1e-5)
+    assert motion.ready(0.0)
+    assert not motion.calibrating
+
+
+@pytest.mark.parametrize("eyes", [0.5, 1.0, 1.6])
+@pytest.mark.parametrize("avatar_eyes", [0.5, 1.0, 1.6])
+def test_a_full_blink_closes_the_avatars_eye_whatever_the_eye_sizes(
+    eyes: float, avatar_eyes: float
+) -> None:
+    avatar = avatar_of(eyes=avatar_eyes)
+    motion = started(avatar, face(eyes=eyes))
+    # Networks read closed lids as a small gap.
+    moved = driven(motion, face(eyes=eyes, lids=0.15))
+    assert abs(gap(moved.value)) < 1e-6
+    assert gap(avatar.value) > 0.02
+
+
+@given(st.floats(CLOSED, 1.0))
+def test_half_closed_lids_are_half_closed(lids: float) -> None:
+    avatar = avatar_of(eyes=1.4)
+    moved = driven(started(avatar, face(eyes=0.7)), face(eyes=0.7, lids=lids))
+    expected = gap(avatar.value) * (lids - CLOSED) / (1 - CLOSED)
+    assert gap(moved.value) == pytest.approx(expected, abs=1e-4)
+
+
+def test_one_eye_winks_alone() -> None:
+    avatar = avatar_of()
+    winking = face()
+    winking[UPPER] = winking[LOWER]
+    moved = driven(started(avatar), winking)
+    left = [i.replace("right", "left") for i in np.array(list(NAMES))[UPPER + LOWER]]
+    left_upper, left_lower = indices(*left[:3]), indices(*left[3:])
+    assert gap(moved.value) == pytest.approx(0, abs=1e-6)
+    assert gap(moved.value, left_upper, left_lower) == pytest.approx(
+        gap(avatar.value, left_upper, left_lower), rel=0.02
+    )
+
+
+def test_a_blink_in_a_turned_and_tilted_head_closes_too() -> None:
+    moved = driven(started(), face(yaw=20, roll=15, lids=0.1))
+    shut = moved.value[UPPER] - moved.value[LOWER]
+    assert np.abs(shut).max() < 1e-5
+
+
+def test_turning_the_head_does_not_move_the_lids() -> None:
+    avatar = avatar_of()
+    for yaw in (-25, 25):
+        moved = driven(started(avatar), face(yaw=yaw))
+        assert gap(moved.value) == pytest.approx(gap(avatar.value), rel=0.12)
+
+
+def test_openness_is_zero_closed_one_open_and_bounded() -> None:
+    assert openness(CLOSED) == openness(-1) == 0
+    assert openness(1.0) == 1
+    assert openness(9.0) == 1.5
+    assert openness(0.999) == pytest.approx(1, abs=0.002)
+
+
+angles = st.tuples(st.floats(-30, 30), st.floats(-20, 20), st.floats(-30, 30))
+
+
+@settings(max_examples=60)
+@given(angles, st.floats(-0.1, 0.4), st.floats(0, 0.15), st.integers(0, 10**6))
+def test_lips_and_lids_never_cross(
+    turn: tuple[float, float, float], mouth: float, smile: float, seed: int
+) -> None:
+    """Also with lips read as crossed (negative opening), noise, and an avatar with open mouth."""
+    rng = np.random.default_rng(seed)
+    motion = started(avatar_of(mouth=smile))
+    yaw, pitch, roll = turn
+    noisy = face(yaw=yaw, pitch=pitch, roll=roll, mouth=mouth, lids=rng.uniform(-0.2, 1.4))
+    noisy += rng.normal(0, 1.0, noisy.shape).astype(np.float32)
+    value = driven(motion, noisy).value
+    for ends, upper, lower in (
+        (indices("mouth_right", "mouth_left"), LIP_UPPER, LIP_LOWER),
+        (indices("right_eye_outer", "right_eye_inner"), UPPER, LOWER),
+    ):
+        along = value[ends[1]] - value[ends[0]]
+        down = np.array([-along[1], along[0]]) / np.hypot(*along)
+        assert ((value[lower] - value[upper]) @ down).min() > -1e-5
+
+
+@pytest.mark.parametrize("smile", [0.0, 0.1])
+def test_a_closed_mouth_closes_the_avatars_and_an_open_one_opens_it_as_far(smile: float) -> None:
+    avatar = avatar_of(mouth=smile)
+    closed = driven(started(avatar), face()).value
+    assert abs(gap(closed, LIP_UPPER, LIP_LOWER)) < 1e-5
+    opened = driven(started(avatar), face(mouth=0.2)).value
+    # 0.2 face widths of the driver (110 pixels on the avatar) in half sides of the avatar's crop.
+    half = Crop.around(face((128, 128), 110, mouth=smile)).side / 2
+    assert gap(opened, LIP_UPPER, LIP_LOWER) == pytest.approx(0.2 * 110 / half, rel=0.08)
+
+
+def test_extreme_turns_stop_at_the_limit_and_keep_the_face_whole() -> None:
+    avatar, limit = avatar_of(), MotionSettings().limit * FACE_WIDTH
+    travels = []
+    for yaw in range(0, 85, 5):
+        moved = driven(started(avatar), face(yaw=yaw, pitch=yaw / 3))
+        head = indices("nose_tip", "chin", "forehead", "temple_right", "temple_left")
+        travels.append(np.hypot(*(moved.value - avatar.value)[head].T).max())
+        assert np.linalg.det(moved.jacobian @ np.linalg.inv(avatar.jacobian)).min() > 0
+    assert max(travels) < 1.1 * limit
+    assert (np.diff(travels[:8]) > 0).all()
+    # The face still has its order: eyes left and right of the nose bridge.
+    xs = moved.value[indices("right_eye_outer", "nose_bridge", "left_eye_outer"), 0]
+    assert xs[0] < xs[1] < xs[2]
+
+
+def test_small_motion_is_not_limited() -> None:
+    free, limited = started(limit=10.0), started()
+    for look in ({"yaw": 15.0}, {"pitch": -10.0}, {"roll": 12.0}, {"mouth": 0.2}):
+        one, other = driven(free, face(**look)), driven(limited, face(**look))
+        np.testing.assert_allclose(one.value, other.value, atol=1e-5)
+
+
+def test_blinks_and_speech_survive_the_limit() -> None:
+    turned = {"yaw": 70.0}
+    open_, shut = driven(started(), face(**turned)), driven(started(), face(**turned, lids=0.0))
+    assert np.abs(shut.value[UPPER] - shut.value[LOWER]).max() < 1e-5
+    assert np.abs(open_.value[UPPER] - open_.value[LOWER]).max() > 0.02
+    speaking = driven(started(), face(**turned, mouth=0.2))
+    assert gap(speaking.value, LIP_UPPER, LIP_LOWER) > 0.1
+
+
+def test_soft_limit_is_the_identity_below_the_knee_and_never_exceeds_the_limit() -> None:
+    x = np.linspace(0, 50, 4001)
+    y = soft_limit(x, 2.0)
+    np.testing.assert_array_equal(y[x <= 1.2], x[x <= 1.2])
+    assert y.max() <= 2.0
+    assert (np.diff(y) >= 0).all()
+    assert np.abs(np.diff(y[1:]) / np.diff(x[1:]))[:200].max() <= 1 + 1e-9
+    # The closed form at one point above the knee.
+    assert soft_limit(2.0, 2.0) == pytest.approx(1.2 + 0.8 * np.tanh(1.0))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6))
+def test_wild_jacobians_neither_flip_nor_collapse_nor_spoil(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    motion = Motion(MotionSettings(), (), 1.0)
+    avatar = Keypoints(
+        rng.uniform(-1, 1, (10, 2)).astype(np.float32),
+        np.tile(np.eye(2, dtype=np.float32), (10, 1, 1)),
+    )
+    motion.set_avatar(avatar)
+    landmarks = face()
+    initial = rng.normal(0, 1, (10, 2, 2)).astype(np.float32)
+    initial[0] = 0  # a network can give this
+    value = rng.uniform(100, 400, (10, 2)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        motion.take_reference(Keypoints(value, initial), landmarks, 0.0)
+        driving = Keypoints(value, rng.normal(0, 5, (10, 2, 2)).astype(np.float32))
+        moved = motion.drive(driving, landmarks, 1.0, 0.0)
+    assert np.isfinite(moved.value).all()
+    assert np.linalg.det(moved.jacobian).min() > 0
+
+
+NEUTRAL_AT = (40, 41, 42)
+SCENES = {
+    "blinking": {"lids": 0.1},
+    "mouth open": {"mouth": 0.15},
+    "turned": {"yaw": 20.0},
+    "nodding": {"pitch": 15.0},
+    "tilted": {"roll": 12.0},
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_planted_neutral_frame_becomes_the_reference(scene: str) -> None:
+    """Frames that are not neutral, three in the middle that are."""
+    rng = np.random.default_rng(1)
+    motion = Motion(MotionSettings(recentre_s=2.6), tuple(NAMES), 1.0)
+    avatar = avatar_of()
+    motion.set_avatar(avatar)
+    for i in range(100):
+        strength = rng.uniform(0.7, 1.0)
+        look = {
+            name: 1 - strength * (1 - x) if name == "lids" else x * strength
+            for name, x in SCENES[scene].items()
+        }
+        if scene == "blinking" and i % 3:
+            look = {"mouth": 0.1}  # eyes that are always shut have no open state to compare with
+        driven(motion, face(**({} if i in NEUTRAL_AT else look)), i * DT)
+    assert not motion.calibrating
+    moved = driven(motion, face(), 101 * DT)
+    np.testing.assert_allclose(moved.value, avatar.value, atol=0.02)
+
+
+def test_looks_tell_what_they_name() -> None:
+    neutral = look_of(face())
+    assert look_of(face(lids=0.2)).eyes == pytest.approx(0.2 * neutral.eyes, rel=0.02)
+    assert look_of(face(mouth=0.1)).mouth == pytest.approx(0.1 / 0.58, rel=0.02)
+    assert look_of(face(yaw=15)).yaw * look_of(face(yaw=-15)).yaw < 0
+    assert neutral.yaw == pytest.approx(0, abs=1e-6)
+    assert look_of(face(roll=10)).roll == pytest.approx(np.radians(10), abs=1e-3)
+    assert look_of(face(pitch=10)).pitch != pytest.approx(neutral.pitch, abs=0.03)
+    moved = look_of(face() + np.float32([16 * 0.58, 0]), face(), 0.1)
+    assert moved.speed == pytest.approx(1.0, rel=0.01)  # a tenth of the eyes' distance in 0.1 s
+    looks = [look_of(face(), confidence=c) for c in (0.5, 0.9, 0.7)]
+    assert most_neutral(np.array(looks)) == 1
+
+
+def test_the_avatar_does_not_jump_while_references_are_replaced() -> None:
+    """From a bad first frame (turned, mouth open) over better ones to a good one."""
+    motion = Motion(MotionSettings(), tuple(NAMES), 1.0)
+    motion.set_avatar(avatar_of())
+    shown = []
+    for i in range(120):
+        fade = max(0.0, 1 - i / 60)
+        landmarks = face((320 + 40 * fade, 240), 160, yaw=25 * fade, mouth=0.1 * fade)
+        shown.append(driven(motion, landmarks, i * DT).value)
+    steps = np.abs(np.diff(shown, axis=0)).max(axis=(1, 2))
+    assert steps.max() < 0.04
+    assert not motion.calibrating
+
+
+def test_the_avatar_moves_half_a_second_after_the_first_face() -> None:
+    motion = Motion(MotionSettings(), tuple(NAMES), 1.0)
+    motion.set_avatar(avatar_of())
+    assert not motion.ready(0.0)
+    driven(motion, face(), 10.0)
+    assert not motion.ready(10.4)
+    assert motion.ready(10.5)
+    assert motion.calibrating
+
+
+def test_calibration_waits_for_a_driver_who_is_away() -> None:
+    motion = Motion(MotionSettings(recentre_s=1.0), tuple(NAMES), 1.0)
+    motion.set_avatar(avatar_of())
+    driven(motion, face(), 0.0)
+    driven(motion, face(), 20.0)
+    assert motion.calibrating
+    for i in range(40):
+        driven(motion, face(), 20 + i * DT)
+    assert not motion.calibrating
+
+
+def test_recentre_makes_the_pose_of_now_neutral() -> None:
+    avatar = avatar_of()
+    motion = started(avatar)
+    leaning = face((350, 250), 150, roll=5)
+    assert np.abs(driven(motion, leaning).value - avatar.value).max() > 0.1
+    motion.recentre()
+    for i in range(1, 30):
+        moved = driven(motion, leaning, i * DT + DT)
+    np.testing.assert_allclose(moved.value, avatar.value, atol=1e-3)
+
+
+def test_a_shift_in_the_chair_comes_back_to_the_middle_slowly_and_a_nod_does_not() -> None:
+    avatar = avatar_of()
+    motion = started(avatar)
+    shifted, offsets = face((345, 240), 150), []
+    for i in range(int(30 / DT)):
+        moved = driven(motion, shifted, i * DT)
+        offsets.append(float((moved.value - avatar.value)[INDEX["nose_tip"], 0]))
+    assert offsets[0] > 0.1
+    at = int(FOLLOW_S / DT)
+    assert offsets[at] == pytest.approx(offsets[0] * np.exp(-1), rel=0.05)
+    assert abs(offsets[-1]) < 0.01
+    nod = started(avatar)
+    before = driven(nod, face(), 0.0).value
+    now, later = (driven(nod, face(pitch=12), t).value for t in (0.01, 0.5))
+    assert np.abs(now - before).max() > 0.05
+    assert np.abs(later - now).max() < 0.02
+
+
+def test_the_stage_is_pulled_along_when_the_driver_leaves_it() -> None:
+    motion = started()
+    driven(motion, face((600, 240)), 0.01)
+    assert motion.stage is not None
+    away = np.hypot(600 - motion.stage.cx, 240 - motion.stage.cy)
+    assert away / (motion.stage.side / 2) < LEASH + 0.2
+
+
+def test_zooming_out_makes_the_avatars_face_smaller_until_recentred() -> None:
+    avatar = avatar_of()
+    motion = started(avatar)
+    motion.zoom(1.15)
+    small = driven(motion, face()).value
+    assert np.ptp(small[:, 1]) == pytest.approx(np.ptp(avatar.value[:, 1]) / 1.15, rel=0.01)
+
+
+def test_another_avatar_keeps_the_drivers_reference() -> None:
+    motion = started(avatar_of())
+    other = avatar_of(eyes=1.3)
+    motion.set_avatar(other)
+    moved = driven(motion, face())
+    np.testing.assert_allclose(moved.value, other.value, atol=1e-5)
+
+
+def test_a_step_takes_well_under_a_millisecond() -> None:
+    motion = Motion(MotionSettings(recentre_s=5.0), tuple(NAMES), 1.0)
+    motion.set_avatar(avatar_of())
+    frames = [(keypoints_of(face(yaw=i / 10)), face(yaw=i / 10)) for i in range(100)]
+    times = []
+    for i, (keypoints, landmarks) in enumerate(frames):
+        started_at = time.perf_counter()
+        motion.drive(keypoints, landmarks, 1.0, i * DT)
+        times.append(time.perf_counter() - started_at)
+    assert np.median(times) < 0.003
