@@ -162,18 +162,19 @@ class Puppeteer:
         output = replace(self._settings.output, mirror=on)
         self.settings = replace(self._settings, output=output)
 
-    def take_reference(self, frame: Frame) -> None:
-        """Make the face in this frame the neutral one at once. Raises SourceError without a face.
+    def take_reference(self, frame: Frame, face: Face | None = None) -> None:
+        """Make ``face`` in this frame (None: its largest face) the neutral one at once. Raises
+        SourceError without a face.
 
         For videos, where the best frame is known before; ``realtime.neutral`` finds it.
         """
         image = self._driving_image(frame)
-        faces = self._tracker.find_all(image)
-        if not faces:
+        face = face or next(iter(self._tracker.find_all(image)), None)
+        if face is None:
             raise SourceError(f"no face in driving frame {frame.index}; choose another frame")
-        crop = Crop.around(faces[0].landmarks).scaled(self._settings.tracking.zoom)
-        keypoints = self._read(image, faces[0], crop)
-        self._motion.take_reference(keypoints, faces[0].landmarks, frame.captured_at)
+        crop = Crop.around(face.landmarks).scaled(self._settings.tracking.zoom)
+        keypoints = self._read(image, face, crop)
+        self._motion.take_reference(keypoints, face.landmarks, frame.captured_at)
         self._weight = 1.0
 
     def step(self, frame: Frame) -> Step:
