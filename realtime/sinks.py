@@ -153,12 +153,12 @@ class Window:
         """Show the driver's private view, (h, w, 3) uint8 RGB, with text over it."""
         self._show(self.PREVIEW, draw_lines(image, lines))
 
-    def keys(self) -> list[int]:
+    def pressed(self) -> list[int]:
         """Keys pressed since the last call, as character codes; keeps the windows alive."""
         self._pump()
-        pressed = list(self._keys)
+        keys = list(self._keys)
         self._keys.clear()
-        return pressed
+        return keys
 
     @property
     def closed(self) -> bool:
