@@ -1,0 +1,185 @@
+"""Runs a bundle's TorchScript graphs in torch, on the CPU or an NVIDIA card."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from config.errors import EngineError, MissingPackageError
+from config.schema import EngineSettings
+from models.bundle import GRAPHS, Bundle
+from models.keypoints import Keypoints
+from realtime.frame import Image
+from realtime.onnx_engine import nvidia_driver_answers, runtime_threads
+from realtime.planes import empty_planes, fill_planes
+
+logger = logging.getLogger(__name__)
+
+INTERFACE = "interface.json"
+"""In each graph's archive: {"inputs": {name: shape}, "outputs": [name]}, in the graph's order."""
+
+
+class TorchScriptEngine:
+    """``realtime.engine.Engine`` on torch. Not thread-safe.
+
+    torch has one thread pool a process: while the engine is open, it has the engine's size.
+    """
+
+    def __init__(self, bundle: Bundle, settings: EngineSettings) -> None:
+        """Raises MissingPackageError without torch, EngineError where it cannot run."""
+        try:
+            import torch
+        except ImportError as error:
+            raise MissingPackageError(
+                f"this bundle is TorchScript, for torch, which cannot be imported ({error}); "
+                'pip install "puppetcam[export]", or use an ONNX bundle'
+            ) from error
+        self._torch: Any = torch
+        self.bundle = bundle
+        self._planes = {
+            "avatar": empty_planes(bundle.size),
+            "keypoints": empty_planes(bundle.keypoint_size),
+        }
+        self._avatar: dict[str, Any] = {}
+        self._graphs: dict[str, _Graph] = {}
+        self._device = _device(torch, settings)
+        self._threads_before: int | None = torch.get_num_threads()
+        torch.set_num_threads(runtime_threads(settings))
+        try:
+            self._graphs = self._open(settings)
+        except EngineError:
+            self.close()
+            raise
+        self.provider = f"torchscript {'CUDA' if self._device == 'cuda' else 'CPU'}"
+
+    def set_avatar(self, image: Image) -> Keypoints:
+        """Encode the avatar (S, S, 3) uint8 RGB, S = ``bundle.size``; returns its keypoints."""
+        fill_planes(self._planes["avatar"], image)
+        side = self.bundle.keypoint_size
+        if image.shape[0] != side:
+            image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA))
+        found = self._read(image)
+        # The features and keypoints stay on the card, where there is one, from frame to frame.
+        self._avatar = self._graphs["avatar"](self._picture("avatar"))
+        self._avatar["avatar_value"] = found["value"]
+        self._avatar["avatar_jacobian"] = found["jacobian"]
+        return _to_keypoints(found)
+
+    def keypoints(self, image: Image) -> tuple[Keypoints, float]:
+        """Keypoints of a crop (S, S, 3) uint8 RGB, S = ``bundle.keypoint_size``, and 0..1 how sure
+        the network is that it sees a face (1.0 where it does not tell)."""
+        found = self._read(image)
+        presence = found.get("presence")
+        return _to_keypoints(found), 1.0 if presence is None else float(presence[0])
+
+    def generate(self, keypoints: Keypoints) -> Image:
+        """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture."""
+        if not self._avatar:
+            raise EngineError("the engine has no avatar yet: set_avatar comes before generate")
+        driving = {
+            "value": self._tensor(keypoints.value[None]),
+            "jacobian": self._tensor(keypoints.jacobian[None]),
+        }
+        image = self._graphs["frame"](self._avatar | driving)["image"]
+        levels = (image[0] * 255).round_().clamp_(0, 255).to(self._torch.uint8)
+        picture: Image = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+        return picture
+
+    def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
+        """One graph as it is, float32 in and out, by the names of ``models.bundle``."""
+        found = self._graphs[graph]({name: self._tensor(array) for name, array in feeds.items()})
+        return {name: tensor.cpu().numpy() for name, tensor in found.items()}
+
+    def close(self) -> None:
+        """Free the graphs and give torch its threads back; twice is fine."""
+        if self._threads_before is not None:
+            self._torch.set_num_threads(self._threads_before)
+            self._threads_before = None
+        self._avatar = {}
+        self._graphs = {}
+
+    def _open(self, settings: EngineSettings) -> dict[str, _Graph]:
+        try:
+            return {name: _Graph(self.bundle.graph(name), self._device) for name in GRAPHS}
+        except EngineError as error:
+            if settings.provider != "auto" or self._device == "cpu":
+                raise
+            logger.warning("the networks run on the CPU: the card failed: %s", error)
+        self._device = "cpu"
+        return self._open(settings)
+
+    def _read(self, image: Image) -> dict[str, Any]:
+        fill_planes(self._planes["keypoints"], image)
+        return self._graphs["keypoints"](self._picture("keypoints"))
+
+    def _picture(self, graph: str) -> dict[str, Any]:
+        return {"image": self._tensor(self._planes[graph])}
+
+    def _tensor(self, array: NDArray[np.float32]) -> Any:
+        """Shares the array's memory on the CPU."""
+        return self._torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+
+class _Graph:
+    """One frozen module with the names of its inputs and outputs."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        import torch
+
+        self._torch: Any = torch
+        extra = {INTERFACE: ""}
+        try:
+            with warnings.catch_warnings():
+                # torch 2.13 calls TorchScript deprecated; this format is what the user asked for.
+                warnings.filterwarnings("ignore", r"`torch\.jit\.\w+`", DeprecationWarning)
+                self._module = torch.jit.load(  # type: ignore[no-untyped-call]
+                    path, map_location=device, _extra_files=extra
+                )
+            interface = json.loads(extra[INTERFACE])
+            self._inputs: dict[str, list[int]] = interface["inputs"]
+            self._outputs: list[str] = interface["outputs"]
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise EngineError(
+                f"torch cannot open {path}: {str(error).splitlines()[0]}; export the bundle again"
+            ) from error
+        if device != "cpu":
+            # A card that cannot run the graph fails here, not in the call.
+            self({name: torch.zeros(shape, device=device) for name, shape in self._inputs.items()})
+
+    def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            with self._torch.inference_mode():
+                found = self._module(*(feeds[name] for name in self._inputs))
+        except RuntimeError as error:
+            # The interpreter's own traceback comes first, what went wrong last.
+            last_line = str(error).strip().rsplit("\n", 1)[-1]
+            raise EngineError(f"torch failed: {last_line}") from error
+        return dict(zip(self._outputs, found, strict=True))
+
+
+def _device(torch: Any, settings: EngineSettings) -> str:
+    if settings.provider == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    fix = "install a CUDA build of torch"
+    if settings.provider == "cuda":
+        raise EngineError(
+            f"engine.provider=cuda, but this torch ({torch.__version__}) reaches no card; {fix}, "
+            "or engine.provider=cpu"
+        )
+    if nvidia_driver_answers():
+        logger.warning("the networks run on the CPU although there is an NVIDIA card; %s", fix)
+    return "cpu"
+
+
+def _to_keypoints(found: Mapping[str, Any]) -> Keypoints:
+    return Keypoints(found["value"][0].cpu().numpy(), found["jacobian"][0].cpu().numpy())
