@@ -2,7 +2,7 @@
 
 A download grows in ``<file>.part``; beside it ``<file>.part.json`` says where the bytes came from.
 Only a complete file with the right size and hash is renamed to ``<file>``, so a file in the cache
-is whole. Two downloads of one file at the same time spoil each other; the hash tells.
+is whole. It does not look out for a second download of the same file at the same time.
 """
 
 import contextlib
@@ -82,8 +82,8 @@ def download(
             try:
                 digest = fetch.from_mirror(url)
             except _MirrorError as error:
-                failures.append(f"{urlsplit(url).netloc}: {error}")
-                say(f"{failures[-1]}")
+                failures.append(f"{urlsplit(url).hostname}: {error}")
+                say(failures[-1])
                 continue
             write_receipt(target, Receipt(url, part.stat().st_size, digest))
             os.replace(part, target)
@@ -216,6 +216,8 @@ class _Fetch:
             raise _CutError(_one_line(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:
             raise _CutError(_one_line(error)) from error
+        except ValueError as error:  # an address that cannot be sent, of a mirror or a redirect
+            raise _MirrorError(f"not a usable address: {_one_line(error)}") from error
 
     def _place(self, status: int, headers: Message, have: int) -> tuple[int, int]:
         """Offset of the first byte of this answer, and the size of the whole file."""
@@ -274,7 +276,7 @@ class _Fetch:
 class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects as urllib does (ten at most), but never from https to anything else."""
 
-    def redirect_request(  # noqa: PLR0917 - urllib's signature
+    def redirect_request(
         self,
         req: urllib.request.Request,
         fp: IO[bytes],

@@ -82,15 +82,15 @@ class Check:
 
 
 def allowed(url: str) -> bool:
-    """True for https, and for http on this machine itself."""
+    """True for https, and for http on this machine itself; never with a user name or password."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # no address, or no port, of the form that it should have
         return False
-    return bool(host) and (
-        parts.scheme == "https" or (parts.scheme == "http" and host in _LOCAL_HOSTS)
-    )
+    if not host or parts.username is not None or not url.isascii() or not url.isprintable():
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and host in _LOCAL_HOSTS)
 
 
 def read_manifest(path: Path = MANIFEST) -> tuple[Weights, ...]:

@@ -433,7 +433,17 @@ def test_a_redirect_loop_ends(mirror: Mirror, tmp_path: Path) -> None:
     assert len(mirror.asked) < 12
 
 
-@pytest.mark.parametrize("to", ["http://example.org/f", "ftp://example.org/f", "file:///etc/hosts"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        "http://example.org/f",
+        "ftp://example.org/f",
+        "file:///etc/hosts",
+        "http://[::1/f",
+        "http://127.0.0.1:99999/f",
+        f"https://{'a' * 70}.example.org/f",
+    ],
+)
 def test_a_redirect_away_from_https_is_refused(mirror: Mirror, tmp_path: Path, to: str) -> None:
     with pytest.raises(DownloadError):
         fetch(weights(mirror.serve("/f", redirect(to))), tmp_path)
@@ -549,6 +559,11 @@ def test_the_manifest_names_each_network_once_and_only_https() -> None:
         ("file:///etc/hosts", False),
         ("https:///f", False),
         ("http://[::1/f", False),
+        ("https://example.org:99999/f", False),
+        ("https://example.org:x/f", False),
+        ("https://anna:secret@example.org/f", False),
+        ("https://example.org/f\n", False),
+        ("https://ex\u00e4mple.org/f", False),
         ("/f", False),
     ],
 )
