@@ -81,6 +81,17 @@ class Imported:
     """Numbers in it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The two networks of a file."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    """``generator.*`` and ``kp_detector.*``: on the CPU, float32, finite; counters int64."""
+    note: Mapping[str, str]
+    """What ``convert`` wrote beside them; empty in published files."""
+
+
 def load_weights(model: nn.Module, path: Path, network: str) -> None:
     """Fill a FirstOrderModel, of the network of that name, from a file; names and shapes must be
     the model's own.
@@ -89,40 +100,40 @@ def load_weights(model: nn.Module, path: Path, network: str) -> None:
     does not use it) and the anti-alias filters ``down.weight`` (computed by the model; one in the
     file must agree). Raises CheckpointError.
     """
-    model.load_state_dict(_fit(read_checkpoint(path), model, path, network))
+    model.load_state_dict(_fit(read_checkpoint(path), model, network))
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """``generator.*`` and ``kp_detector.*`` of a published, pruned or converted file: on the CPU,
-    float32 and finite (counters int64). Raises CheckpointError naming what was found instead."""
-    tensors = _read_safetensors(path)[0] if _is_safetensors(path) else _read_pickle(path)
-    return {name: _checked(name, value, path) for name, value in tensors.items()}
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A published, pruned or converted file. Raises CheckpointError naming what was found."""
+    found, note = _read_safetensors(path) if _is_safetensors(path) else (_read_pickle(path), {})
+    return Checkpoint(path, {name: _checked(name, found[name], path) for name in found}, note)
 
 
-def guess_config(path: Path, tensors: Mapping[str, Tensor]) -> str:
+def guess_config(checkpoint: Checkpoint) -> str:
     """Name of the network that a file's own note, its name or its shapes tell.
 
-    ``tensors`` is what ``read_checkpoint`` gave. Raises CheckpointError where none fits, or where
-    several do and neither note nor name tells which.
+    Raises CheckpointError where none fits, or where several do and neither note nor name tells
+    which.
     """
-    fitting = _fitting(tensors)
+    fitting = _fitting(checkpoint.tensors)
     if not fitting:
-        known = ", ".join(known_networks())
         raise CheckpointError(
-            f"{path}: its names and shapes fit none of {known}; give its YAML file with --config"
+            f"{checkpoint.path}: its names and shapes fit none of {', '.join(known_networks())}; "
+            f"give its YAML file with --config"
         )
-    noted = _read_safetensors(path)[1].get("config") if _is_safetensors(path) else None
+    noted = checkpoint.note.get("config")
     if noted in fitting:
         return noted
     # "vox-adv-cpk.pth.tar" begins as vox-adv-256 does, and less of it as vox-256 does.
+    file_name = checkpoint.path.name.lower()
     stems = {name: name.rpartition("-")[0] for name in fitting}
-    named = [name for name in fitting if path.name.lower().startswith(stems[name])]
+    named = [name for name in fitting if file_name.startswith(stems[name])]
     if named:
         return max(named, key=lambda name: (len(stems[name]), name))
     if len(fitting) == 1:
         return fitting[0]
     raise CheckpointError(
-        f"{path}: its shapes fit {', '.join(fitting)} and its name tells none of them; "
+        f"{checkpoint.path}: its shapes fit {', '.join(fitting)} and its name tells none of them; "
         f"say which with --config"
     )
 
@@ -135,9 +146,9 @@ def convert(path: Path, config: str | Path | None, output: Path) -> Imported:
     """
     from models.first_order import FirstOrderModel  # which imports this module
 
-    tensors = read_checkpoint(path)
-    network = load_network(config or guess_config(path, tensors))
-    tensors = _fit(tensors, FirstOrderModel(network), path, network.name)
+    checkpoint = read_checkpoint(path)
+    network = load_network(config or guess_config(checkpoint))
+    tensors = _fit(checkpoint, FirstOrderModel(network), network.name)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     note = {
@@ -245,11 +256,9 @@ def _checked(name: str, value: Any, path: Path) -> Tensor:
     return number
 
 
-def _fit(
-    tensors: Mapping[str, Tensor], model: nn.Module, path: Path, network: str
-) -> dict[str, Tensor]:
+def _fit(checkpoint: Checkpoint, model: nn.Module, network: str) -> dict[str, Tensor]:
     """The tensors under exactly the names of ``model.state_dict()``."""
-    wanted = _wanted(model)
+    path, tensors, wanted = checkpoint.path, checkpoint.tensors, _wanted(model)
     if wrong := _differences(tensors, wanted):
         others = [name for name in _fitting(tensors) if name != network]
         hint = f"; it fits {', '.join(others)}" if others else ""

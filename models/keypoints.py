@@ -58,6 +58,7 @@ def inverse_2x2(matrix: Any) -> Any:
     a, b = matrix[..., 0, 0], matrix[..., 0, 1]
     c, d = matrix[..., 1, 0], matrix[..., 1, 1]
     determinant = a * d - b * c
+    adjugate: Any
     if isinstance(matrix, np.ndarray):
         adjugate = np.stack([np.stack([d, -b], -1), np.stack([-c, a], -1)], -2)
     else:
