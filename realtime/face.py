@@ -35,7 +35,9 @@ STAY_S = 2.0
 NEAR = 0.75
 """Farthest a face may be from the lost one to be the same, in sides of its crop."""
 SEARCH_WIDTH = 320
-"""Pictures are searched at this width, pixels."""
+"""A video's pictures are searched at this width, pixels."""
+STILL_WIDTH = 960
+"""Still pictures are searched at this width: time matters less than a small face."""
 TILTS = (0.0, 25.0, -25.0)
 """Degrees by which the picture is turned for the search, one more with each failed search."""
 
@@ -130,8 +132,9 @@ class LandmarkTracker:
 
     def find_all(self, image: Image) -> list[Face]:
         """See ``Tracker``. Where the cascade finds none, the whole picture is tried as a face."""
-        crops = [crop for tilt in TILTS for crop in self._detect(image, tilt)]
-        faces = self._verified(image, crops)
+        faces: list[Face] = []
+        for tilt in TILTS:
+            faces = faces or self._verified(image, self._detect(image, tilt, STILL_WIDTH))
         if not faces:
             whole = Crop.whole(image)
             faces = self._verified(image, [whole.scaled(part) for part in (1.0, 0.7, 1.5)])
@@ -157,9 +160,9 @@ class LandmarkTracker:
             faces = [face for face in faces if _distance(face, last) < NEAR]
         return min(faces, key=lambda face: _distance(face, last), default=None)
 
-    def _detect(self, image: Image, tilt: float) -> list[Crop]:
+    def _detect(self, image: Image, tilt: float, at_width: int = SEARCH_WIDTH) -> list[Crop]:
         """Crops of the faces that the cascade sees in the picture turned by ``tilt`` degrees."""
-        shrink = min(1.0, SEARCH_WIDTH / image.shape[1])
+        shrink = min(1.0, at_width / image.shape[1])
         small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
         middle = ((grey.shape[1] - 1) / 2, (grey.shape[0] - 1) / 2)

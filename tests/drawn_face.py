@@ -117,10 +117,16 @@ def draw_face(
         blob(17 * sign, -6, 4, 4, (30, 20, 20))
         blob(5 * sign, 13, 2, 2, (150, 100, 90))
     blob(0, 26, 14, 4, (150, 60, 60))
+    reach = int(height * 0.8)
+    left, top = int(centre[0]) - reach, int(centre[1]) - reach
+    x0, y0 = max(left, 0), max(top, 0)
+    part = image[y0 : max(top + 2 * reach, 0), x0 : max(left + 2 * reach, 0)]
+    if part.size == 0:
+        return
     place = cv2.getRotationMatrix2D((side / 2, side / 2), tilt, height / 100 / unit)
-    place[:, 2] += [centre[0] - side / 2, centre[1] - side / 2]
-    drawn = cv2.warpAffine(canvas, place, (image.shape[1], image.shape[0]))
-    image[:] = np.where(drawn[..., 3:] > 127, drawn[..., :3], image).astype(np.uint8)
+    place[:, 2] += [centre[0] - side / 2 - x0, centre[1] - side / 2 - y0]
+    drawn = cv2.warpAffine(canvas, place, (part.shape[1], part.shape[0]))
+    part[:] = np.where(drawn[..., 3:] > 127, drawn[..., :3], part).astype(np.uint8)
 
 
 class SkinNetwork:
