@@ -123,7 +123,7 @@ def camera_index(which: str, cameras: list[CameraInfo], platform: str = sys.plat
     """
     wanted = which.strip().strip("\"'").strip()
     number = wanted.removeprefix("/dev/video")
-    if number.isdecimal():
+    if number.isdecimal() and len(number) <= 3:
         return int(number)
     if platform != "linux":
         raise SourceError(

@@ -148,9 +148,11 @@ class Window:
     def send(self, frame: Frame) -> None:
         """Show the output."""
         self._show(self.OUTPUT, draw_lines(frame.image, self.info))
+        self._pump()
 
     def preview(self, image: Image, lines: Sequence[str] = ()) -> None:
-        """Show the driver's private view, (h, w, 3) uint8 RGB, with text over it."""
+        """Show the driver's private view, (h, w, 3) uint8 RGB, with text over it; it appears with
+        the next ``send`` or ``pressed``."""
         self._show(self.PREVIEW, draw_lines(image, lines))
 
     def pressed(self) -> list[int]:
@@ -181,13 +183,13 @@ class Window:
         elif not _visible(title):
             return  # closed by the user: imshow would open it again
         cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        self._pump()
 
     def _pump(self) -> None:
-        key = cv2.pollKey()
-        while key >= 0:
-            self._keys.append(key & 0xFF)
-            key = cv2.pollKey()
+        while (key := cv2.pollKey()) >= 0:
+            # Higher bits: 0xFF00 marks keys without a character (the low byte of "up" is an R),
+            # those above are states such as num lock.
+            if not key & 0xFF00:
+                self._keys.append(key & 0xFF)
 
 
 def _visible(title: str) -> bool:
@@ -208,15 +210,17 @@ def _check_display() -> None:
             "or use virtualcam or file:NAME.mp4"
         )
     trial = "import cv2; cv2.namedWindow('puppetcam'); cv2.waitKey(1)"
-    child = subprocess.run(
-        [sys.executable, "-c", trial], capture_output=True, text=True, timeout=30, check=False
-    )
-    if child.returncode:
-        if "not implemented" in child.stderr:
+    try:
+        subprocess.run(
+            [sys.executable, "-c", trial], capture_output=True, text=True, timeout=30, check=True
+        )
+    except subprocess.SubprocessError as error:
+        advice = "check that it is this desktop's and that this user may draw on it"
+        if "not implemented" in str(getattr(error, "stderr", "")):
             advice = "this OpenCV has no windows: uninstall opencv-python-headless"
-        else:
-            advice = "is it this machine's desktop, and may this user draw on it?"
-        raise SinkError(f"no window can be opened on DISPLAY={os.environ['DISPLAY']}; {advice}")
+        raise SinkError(
+            f"no window can be opened on DISPLAY={os.environ['DISPLAY']}; {advice}"
+        ) from error
 
 
 def draw_lines(image: Image, lines: Sequence[str]) -> Image:
@@ -226,7 +230,7 @@ def draw_lines(image: Image, lines: Sequence[str]) -> Image:
     drawn = image.copy()
     scale = max(0.35, min(image.shape[:2]) / 900)
     for row, line in enumerate(lines, start=1):
-        place = (round(12 * scale), round(30 * scale * row))
+        place = (round(12 * scale), round(36 * scale * row))
         for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             cv2.putText(
                 drawn, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA

@@ -101,6 +101,15 @@ def plain(colour: tuple[int, int, int]) -> Image:
     return np.full((48, 64, 3), colour, np.uint8)
 
 
+def test_performer_is_a_source_by_its_name() -> None:
+    source = open_source("performer", SETTINGS)
+    frame = source.read()
+    source.close()
+    assert source.live
+    assert frame is not None
+    assert frame.image.shape == (source.height, source.width, 3) == (480, 640, 3)
+
+
 # --- webcam ---
 
 
@@ -238,6 +247,7 @@ def test_camera_is_found_by_index_path_name_and_serial(which: str, index: int) -
         ("Kinect", [], "linux", "no camera is connected"),
         ('""', CAMERAS, "linux", "needs an index or a name"),
         ("Integrated", CAMERAS, "win32", "by name on Linux only; use an index"),
+        ("9" * 20, [], "win32", "use an index, e.g. camera:0"),
         ("-1", CAMERAS, "linux", "no camera is named '-1'"),
     ],
 )

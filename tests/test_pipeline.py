@@ -1,5 +1,6 @@
 import logging
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -471,7 +472,7 @@ def assert_no_threads() -> None:
 
 def test_run_ends_when_until_says_so_and_joins_its_threads() -> None:
     sink = MemorySink()
-    webcam = Webcam(Metrics()._clock)
+    webcam = Webcam(time.perf_counter)
     steps: list[Step] = []
     run = make(lambda: webcam, [sink])
     run.run(until=lambda: sink.count >= 5, watch=steps.append)
@@ -488,7 +489,7 @@ def test_run_ends_when_until_says_so_and_joins_its_threads() -> None:
 
 def test_sinks_never_get_the_camera_picture() -> None:
     sink = MemorySink()
-    gone = iter([Webcam(Metrics()._clock, fail_at=20), *[SourceError("gone")] * 99])
+    gone = iter([Webcam(time.perf_counter, fail_at=20), *[SourceError("gone")] * 99])
     run = make(opener(gone), [sink])
     run.run(until=lambda: sink.count >= 30)
     assert {int(p) for frame in sink.frames for p in np.unique(frame.image)} == {AVATAR_PIXEL}
@@ -496,7 +497,7 @@ def test_sinks_never_get_the_camera_picture() -> None:
 
 
 def test_camera_that_dies_comes_back_in_the_same_run() -> None:
-    clock = Metrics()._clock
+    clock = time.perf_counter
     first, second = Webcam(clock, fail_at=5), Webcam(clock)
     settings = CameraSettings(retry_s=0.05)
     sink = MemorySink()
@@ -509,7 +510,7 @@ def test_camera_that_dies_comes_back_in_the_same_run() -> None:
 
 def test_posted_action_reaches_the_puppeteer() -> None:
     puppet = Puppet()
-    run = make(lambda: Webcam(Metrics()._clock), [MemorySink()], puppet)
+    run = make(lambda: Webcam(time.perf_counter), [MemorySink()], puppet)
     run.post(lambda p: p.recentre())
     run.run(until=lambda: bool(puppet.done))
     assert puppet.done == ["recentre"]
@@ -546,7 +547,7 @@ def test_error_in_the_inference_thread_reaches_the_caller(error: Exception) -> N
     puppet = Puppet()
     puppet.error = error
     with pytest.raises(type(error)) as raised:
-        make(lambda: Webcam(Metrics()._clock), [MemorySink()], puppet).run()
+        make(lambda: Webcam(time.perf_counter), [MemorySink()], puppet).run()
     assert raised.value is error
     assert_no_threads()
 
@@ -569,7 +570,7 @@ def test_interrupt_in_the_callers_thread_stops_everything() -> None:
     def interrupt() -> bool:
         raise KeyboardInterrupt
 
-    webcam = Webcam(Metrics()._clock)
+    webcam = Webcam(time.perf_counter)
     with pytest.raises(KeyboardInterrupt):
         make(lambda: webcam, [MemorySink()]).run(until=interrupt)
     assert_no_threads()
@@ -578,13 +579,13 @@ def test_interrupt_in_the_callers_thread_stops_everything() -> None:
 
 def test_run_without_a_sink_left_ends_with_its_error() -> None:
     with pytest.raises(SinkError, match="broken took no picture"):
-        make(lambda: Webcam(Metrics()._clock), [BrokenSink(after=3)]).run()
+        make(lambda: Webcam(time.perf_counter), [BrokenSink(after=3)]).run()
     assert_no_threads()
 
 
 def test_stop_from_another_thread_ends_the_run() -> None:
     sink = MemorySink()
-    run = make(lambda: Webcam(Metrics()._clock), [sink])
+    run = make(lambda: Webcam(time.perf_counter), [sink])
     stopper = threading.Thread(target=run.stop)
 
     def watch(step: Step) -> None:
@@ -597,7 +598,7 @@ def test_stop_from_another_thread_ends_the_run() -> None:
 
 
 def test_run_of_some_seconds_ends_after_them() -> None:
-    run = make(lambda: Webcam(Metrics()._clock), [MemorySink()])
+    run = make(lambda: Webcam(time.perf_counter), [MemorySink()])
     run.run(until=0.05)
     assert 0.05 <= run.metrics.summary().seconds < 5
 

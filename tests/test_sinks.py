@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 import pyvirtualcam
 
 from config.errors import SinkError
 from config.schema import OutputSettings
+from realtime import sinks
 from realtime.frame import Frame, Image
 from realtime.sinks import (
     MODPROBE,
@@ -407,5 +409,12 @@ def test_windows_show_output_and_private_preview() -> None:
     assert seen.stdout.strip() == "seen", seen.stderr
 
 
-def test_window_titles_differ() -> None:
-    assert Window.OUTPUT != Window.PREVIEW
+def test_keys_without_a_character_are_no_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As OpenCV's Qt and GTK windows give them: up (its low byte is an R), shift, F1; A; ESC;
+    # and an X with num lock on.
+    waiting = iter([0xFF52, 0xFFE1, 0xFFBE, 0x61, 0x1B, 0x100058, -1])
+    monkeypatch.setattr(cv2, "pollKey", lambda: next(waiting, -1))
+    monkeypatch.setattr(sinks, "_check_display", lambda: None)
+    window = Window()
+    assert window.pressed() == [ord("a"), 27, ord("X")]
+    assert window.pressed() == []
