@@ -128,15 +128,17 @@ class Inference:
         self._actions.put(action)
 
     def step(self, frame: Frame | None, now: float, live: bool, lost: bool) -> Output | None:
-        """The step for ``frame``; without one, the idle picture once the camera counts as gone:
-        it is ``lost``, or it is ``live`` and has been silent for ``stall_s``. Else None."""
+        """The step for ``frame``; without one, the idle picture once the camera counts as gone (it
+        is ``lost``, or it is ``live`` and has been silent for ``stall_s``), and in panic, whose
+        card waits for no camera. Else None."""
         while not self._actions.empty():
             self._actions.get()(self._puppeteer)
         if frame is not None or self._last_at is None:
             self._last_at = now  # silence is counted from the first call on
         if frame is not None:
             return Output(self._puppeteer.step(frame), True)
-        if lost or (live and now - self._last_at >= self._stall_s):
+        stalled = live and now - self._last_at >= self._stall_s
+        if lost or stalled or self._puppeteer.panicking:
             return Output(self._puppeteer.idle(now), False)
         return None
 

@@ -38,6 +38,7 @@ class Puppet:
         self.clock, self.step_s = clock, step_s
         self.done: list[str] = []
         self.error: Exception | None = None
+        self.panicking = False
 
     def step(self, frame: Frame) -> Step:
         if self.error is not None:
@@ -50,6 +51,7 @@ class Puppet:
         return self._picture(now, -1, Status.NO_CAMERA)
 
     def panic(self, on: bool) -> None:
+        self.panicking = on
         self.done.append(f"panic {on}")
 
     def recentre(self) -> None:
@@ -233,6 +235,15 @@ def test_slow_file_is_no_lost_camera() -> None:
     inference = Inference(Puppet(), SETTINGS.stall_s)  # type: ignore[arg-type]
     assert inference.step(None, 0, live=False, lost=False) is None
     assert inference.step(None, 60, live=False, lost=False) is None
+
+
+def test_panic_card_waits_for_no_camera() -> None:
+    inference = Inference(Puppet(), SETTINGS.stall_s)  # type: ignore[arg-type]
+    inference.step(frames(1)[0], 0, live=True, lost=False)
+    inference.post(lambda p: p.panic(True))
+    assert inference.step(None, 0.05, live=True, lost=False) is not None
+    inference.post(lambda p: p.panic(False))
+    assert inference.step(None, 0.1, live=True, lost=False) is None
 
 
 def test_posted_actions_run_in_order_before_the_frame() -> None:
