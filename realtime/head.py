@@ -9,6 +9,7 @@ points of the drawn curves themselves.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from models.landmarks import NAMES
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
+"""Of float32 or float64."""
 
 AMOUNTS = ("mouth_open", "smile", "pucker", "brow", "eye_right", "eye_left")
 """What an expression is made of, in the order of the displacements."""
@@ -128,8 +130,10 @@ class Head:
         self._count = 0
         self._profile = self._make_profile()
         self._add_skin()
-        for side, sign in (("right", -1), ("left", 1)):
+        sides = (("right", -1), ("left", 1))
+        for side, sign in sides:
             self._add_ear(side, sign)
+        for side, sign in sides:
             self._add_eye(side, sign)
             self._add_brow(side, sign)
         self._add_mouth()
@@ -294,9 +298,9 @@ class Head:
         x = centre[0] + sign * (1.42 - 2.8 * across) * s.eyes**0.6
         base = -0.08 - s.eye_tilt + (0.22 + s.eye_tilt) * across
         opened = {
-            "lid_upper": base - 0.56 * s.eyes * bulge ** (0.62 + 0.1 * (across - 0.4)),
-            "lid_lower": base + 0.36 * s.eyes * bulge**0.8,
-            "crease": base - (0.86 * s.eyes + 0.06) * bulge**0.5 - 0.08,
+            "lid_upper": base - 0.6 * s.eyes * bulge ** (0.62 + 0.1 * (across - 0.4)),
+            "lid_lower": base + 0.38 * s.eyes * bulge**0.8,
+            "crease": base - (0.9 * s.eyes + 0.06) * bulge**0.5 - 0.08,
         }
         closed = {
             "lid_upper": base + 0.24 * s.eyes * bulge**0.85,

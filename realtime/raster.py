@@ -1,11 +1,11 @@
 """Triangles to pixels with numpy: a depth buffer without a graphics card."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 _SIDES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _EDGE = np.float32(1e-4)  # neighbours share their edge's pixels, so no seam stays open
 
@@ -42,57 +42,63 @@ def rasterise(
     ``attributes`` (N, C) float32, interpolated linearly; ``triangles`` (T, 3) vertex numbers,
     drawn where their winding on the picture has the sign of ``facing`` (1: clockwise).
     """
-    corner = points.astype(np.float32)[triangles]
-    ax, ay = corner[:, 0, 0], corner[:, 0, 1]
-    bx, by = corner[:, 1, 0] - ax, corner[:, 1, 1] - ay
-    cx, cy = corner[:, 2, 0] - ax, corner[:, 2, 1] - ay
+    px, py = points[:, 0].astype(np.float32), points[:, 1].astype(np.float32)
+    a, b, c = triangles.T
+    ax, ay = px[a], py[a]
+    bx, by, cx, cy = px[b] - ax, py[b] - ay, px[c] - ax, py[c] - ay
     area = bx * cy - by * cx
-    low = np.ceil(corner.min(axis=1) - 1e-3)
-    high = np.floor(corner.max(axis=1) + 1e-3)
-    low = np.maximum(low, 0).astype(np.int32)
-    high = np.minimum(high, (width - 1, height - 1)).astype(np.int32)
-    span = high - low + 1
-    side = np.where((span.min(axis=1) > 0) & (area * facing > 1e-6), span.max(axis=1), 0)
+    front = np.flatnonzero(area * facing > 1e-6)
+    ax, ay, bx, by, cx, cy, area = (line[front] for line in (ax, ay, bx, by, cx, cy, area))
+    zero = np.float32(0)
+    left = np.maximum(np.ceil(ax + np.minimum(np.minimum(bx, cx), zero) - _EDGE), 0)
+    top = np.maximum(np.ceil(ay + np.minimum(np.minimum(by, cy), zero) - _EDGE), 0)
+    right = np.minimum(np.floor(ax + np.maximum(np.maximum(bx, cx), zero) + _EDGE), width - 1)
+    bottom = np.minimum(np.floor(ay + np.maximum(np.maximum(by, cy), zero) + _EDGE), height - 1)
+    wide, tall = right - left, bottom - top
+    side = np.where((wide >= 0) & (tall >= 0), np.maximum(wide, tall) + 1, 0)
+    # Weights of the corners b and c grow linearly over the picture: w = w0 + wx * x + wy * y.
+    b_x, b_y, c_x, c_y = cy / area, -cx / area, -by / area, bx / area
+    b_0 = (left - ax) * b_x + (top - ay) * b_y
+    c_0 = (left - ax) * c_x + (top - ay) * c_y
 
     pixels, owners, weights_b, weights_c = [], [], [], []
     previous = 0
     for limit in (*_SIDES, max(width, height)):
-        chosen = np.nonzero((side > previous) & (side <= limit))[0]
+        chosen = np.flatnonzero((side > previous) & (side <= limit))
         previous = limit
         if not len(chosen):
             continue
-        steps = np.arange(limit, dtype=np.int32)
-        x = low[chosen, 0, None] + steps
-        y = low[chosen, 1, None] + steps
-        dx = (x.astype(np.float32) - ax[chosen, None])[:, None, :]
-        dy = (y.astype(np.float32) - ay[chosen, None])[:, :, None]
-        scale = (1 / area[chosen])[:, None, None]
-        wb = dx * (cy[chosen, None, None] * scale) - dy * (cx[chosen, None, None] * scale)
-        wc = dy * (bx[chosen, None, None] * scale) - dx * (by[chosen, None, None] * scale)
+        row, column = (line.ravel() for line in np.indices((limit, limit), np.float32))
+        wb = b_0[chosen, None] + b_x[chosen, None] * column + b_y[chosen, None] * row
+        wc = c_0[chosen, None] + c_x[chosen, None] * column + c_y[chosen, None] * row
         inside = (np.minimum(wb, wc) >= -_EDGE) & (wb + wc <= 1 + _EDGE)
-        inside &= (x < width)[:, None, :] & (y < height)[:, :, None]
-        flat = np.flatnonzero(inside)
-        triangle, cell = np.divmod(flat, limit * limit)
-        row, column = np.divmod(cell, limit)
-        pixels.append(y[triangle, row] * width + x[triangle, column])
-        owners.append(chosen[triangle])
-        weights_b.append(wb.ravel()[flat])
-        weights_c.append(wc.ravel()[flat])
+        inside &= (column <= wide[chosen, None]) & (row <= tall[chosen, None])
+        triangle, cell = np.nonzero(inside)
+        owner = chosen[triangle]
+        start = (top[owner] * width + left[owner]).astype(np.intp)
+        pixels.append(start + (row * width + column).astype(np.intp)[cell])
+        owners.append(owner)
+        weights_b.append(wb[inside])
+        weights_c.append(wc[inside])
 
-    channels = attributes.shape[1]
-    values = np.zeros((height * width, channels), np.float32)
+    values = np.zeros((height * width, attributes.shape[1]), np.float32)
     covered = np.zeros(height * width, bool)
     if pixels:
         pixel = np.concatenate(pixels)
-        wb = np.concatenate(weights_b)[:, None]
-        wc = np.concatenate(weights_c)[:, None]
-        vertex = triangles[np.concatenate(owners)]
-        every = np.concatenate([nearness[:, None], attributes], axis=1).astype(np.float32)
-        first = every[vertex[:, 0]]
-        value = first + wb * (every[vertex[:, 1]] - first) + wc * (every[vertex[:, 2]] - first)
+        wb, wc = np.concatenate(weights_b), np.concatenate(weights_c)
+        vertex = triangles[front[np.concatenate(owners)]]
+        near = nearness.astype(np.float32)[vertex]
+        depth = near[:, 0] + wb * (near[:, 1] - near[:, 0]) + wc * (near[:, 2] - near[:, 0])
         nearest = np.full(height * width, -np.inf, np.float32)
-        np.maximum.at(nearest, pixel, value[:, 0])
-        won = value[:, 0] >= nearest[pixel]
-        values[pixel[won]] = value[won, 1:]
+        np.maximum.at(nearest, pixel, depth)
+        won = np.flatnonzero(depth >= nearest[pixel])
+        first, second, third = (attributes[vertex[won, corner]] for corner in range(3))
+        second -= first
+        third -= first
+        second *= wb[won, None]
+        third *= wc[won, None]
+        first += second
+        first += third
+        values[pixel[won]] = first
         covered[pixel[won]] = True
-    return Raster(values.reshape(height, width, channels), covered.reshape(height, width))
+    return Raster(values.reshape(height, width, -1), covered.reshape(height, width))

@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from realtime.appearance import Appearance
 from realtime.frame import Image
@@ -111,6 +110,7 @@ def skin_texture(look: Appearance, head: Head) -> Image:
     _mix(paint, inside * 0.55, hair * 0.8)
     if look.hair not in ("bald", "beanie"):
         edge = hairline(look.hair, np.degrees(np.arctan2(x, z)), look.seed)
+        tint(0.5 * step(-1.3, 0.0, edge - y), shade)
         _mix(paint, step(-0.5, 0.9, edge - y + 0.25 * strands) * 0.85, hair * 0.6)
     if look.beard != "none":
         mask = _beard(look, head, place) * (0.75 + 0.25 * strands)
@@ -151,58 +151,64 @@ def hair_texture(look: Appearance, degrees: Array, heights: Array) -> Array:
         curly = look.hair == "curly"
         fine = noise(rng, 2.2, 2.2) if curly else noise(rng, 0.7, 40)
         locks = noise(rng, 6, 6) if curly else noise(rng, 4.5, 90)
-        wave = (noise(rng, 30, 14) * (3 if curly else 5)).astype(np.float32)
         column, row = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
+        wave = noise(rng, 34, 40) * (3 if curly else 6)
+        if look.hair == "side":  # combed away from the parting
+            wave = wave + (0.55 if look.seed % 2 else -0.55) * np.minimum(row, 200)
         fine, locks = (
             cv2.remap(
-                field, column.astype(np.float32) + wave, row.astype(np.float32),
+                field, (column + wave).astype(np.float32), row.astype(np.float32),
                 cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP,
             )
             for field in (fine, locks)
         )  # fmt: skip
-        light = 1 + 0.16 * np.tanh(fine) + 0.16 * np.tanh(locks)
+        light = 1 + 0.15 * np.tanh(fine) + 0.17 * np.tanh(1.3 * locks)
         ends = {"long": 2.5, "bob": 0.7, "fringe": 0.8}.get(look.hair, 0.45)
         edge = hairline(look.hair, degrees, look.seed)
-        fuzz = 0.16 * fine + 0.22 * locks * (ends if not curly else 1.6)
+        fuzz = 0.2 * fine + 0.3 * locks * (ends if not curly else 1.4)
+        if look.hair not in ("long", "bob", "fringe", "curly"):
+            fuzz = fuzz * (1 - 0.7 * step(45, 68, np.abs(degrees)))
         cover = step(-0.3, 0.3, edge - heights + fuzz)
+        # Hair thins out to its roots in the forehead, and is darker underneath.
+        light = light * (0.8 + 0.2 * step(-0.2, 1.6, edge - heights + fuzz))
         paint = hair * light[..., None]
     picture = np.concatenate([np.clip(paint, 0, 255), 255 * cover[..., None]], axis=-1)
     return np.asarray(picture.astype(np.uint8))
 
 
-def torso_texture(look: Appearance, degrees: Array, heights: Array) -> Image:
-    """(SIZE, SIZE, 3) uint8 RGB over the torso mesh: neck, then clothes."""
+def torso_texture(look: Appearance, across: Array, heights: Array) -> Image:
+    """(SIZE, SIZE, 3) uint8 RGB over the torso mesh of the given places, cm: neck, clothes."""
     rng = np.random.default_rng(look.seed + 2)
-    skin = np.array(look.skin, np.float32) * [0.93, 0.9, 0.88]
     paint = np.empty((SIZE, SIZE, 3), np.float32)
-    paint[:] = skin
-    shadow = 0.5 * (1 - step(12.5, 15.6, heights + 0.0006 * degrees**2))
+    paint[:] = np.array(look.skin, np.float32) * [0.93, 0.9, 0.88]
+    x = np.abs(across)
+    # The chin's shadow, and the two cords of the neck.
+    shadow = 0.55 * (1 - step(12.3, 15.8, heights + 0.05 * x**2))
+    shadow = shadow + 0.16 * bell(x, 0.4 + 0.55 * (17.6 - heights), 0.5) * step(13, 15, heights)
     paint *= 1 - shadow[..., None] * [0.55, 0.72, 0.76]
-    front = np.abs(degrees)
     match look.clothes:
         case "crew":
-            edge = 15.6 + 1.3 * bell(front, 0, 55)
+            edge = 15.6 + 1.3 * bell(x, 0, 5)
         case "v-neck":
-            edge = 15.4 + 5.4 * np.maximum(1 - front / 40, 0)
+            edge = 15.2 + 5.0 * np.maximum(1 - x / 5.6, 0)
         case "shirt":
-            edge = 14.2 + 3.4 * np.maximum(1 - front / 34, 0)
+            edge = 14.2 + 3.8 * np.maximum(1 - x / 4.4, 0)
         case "jacket":
-            edge = 14.4 + 2.6 * np.maximum(1 - front / 40, 0)
-    cloth = np.array(look.clothes_colour, np.float32)
-    folds = 1 + 0.05 * np.tanh(noise(rng, 30, 14)) + 0.03 * np.tanh(noise(rng, 0.8, 0.8))
-    dressed = np.repeat(cloth[None, None], SIZE, 0).repeat(SIZE, 1) * folds[..., None]
-    seam = bell(heights, edge + 0.75, 0.12)
-    dressed *= 1 - 0.3 * seam[..., None]
-    if look.clothes in ("shirt", "jacket"):
-        collar = step(edge, edge + 0.01, heights) * (1 - step(1.9, 2.0, heights - edge))
-        shade = 1.14 if look.clothes == "shirt" else 0.8
-        dressed *= 1 + collar[..., None] * (shade - 1)
-        dressed *= 1 - 0.35 * (bell(degrees, 0, 0.9) * step(17.5, 17.8, heights))[..., None]
+            edge = 14.2 + 2.6 * np.maximum(1 - x / 4.4, 0)
+    folds = 1 + 0.06 * np.tanh(noise(rng, 34, 12)) + 0.03 * np.tanh(noise(rng, 0.8, 0.8))
+    dressed = np.array(look.clothes_colour, np.float32) * folds[..., None]
+    if look.clothes in ("crew", "v-neck"):
+        dressed *= 1 - 0.2 * bell(heights, edge + 0.8, 0.14)[..., None]
+    else:
+        collar = 1 - step(1.9, 2.1, heights - edge)
+        dressed *= 1 + (0.12 if look.clothes == "shirt" else -0.16) * collar[..., None]
+        dressed *= 1 - 0.3 * bell(heights, edge + 2.1, 0.14)[..., None]
+        dressed *= 1 - 0.35 * (bell(across, 0, 0.12) * step(18.0, 18.3, heights))[..., None]
     if look.clothes == "jacket":
-        inner = step(0, 0.02, heights - 14.4) * (front < np.clip(24 - 0.4 * heights, 5, 24))
-        _mix(dressed, inner * step(0, 0.05, heights - edge), np.array([232, 232, 228.0]))
-    _mix(paint, step(-0.04, 0.04, heights - edge), dressed)
-    paint *= 1 - 0.4 * bell(heights, edge - 0.15, 0.25)[..., None]
+        inner = step(-0.1, 0.1, 5.2 - 0.42 * (heights - 14.2) - x)
+        _mix(dressed, inner, np.array([228, 228, 224.0]) * (0.96 + 0.04 * folds[..., None]))
+    _mix(paint, step(-0.1, 0.1, heights - edge), dressed)
+    paint *= 1 - 0.35 * bell(heights, edge - 0.2, 0.3)[..., None]
     return np.clip(paint, 0, 255).astype(np.uint8)
 
 
