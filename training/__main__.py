@@ -14,11 +14,16 @@ import torch
 
 from config.errors import PuppetcamError, SettingsError
 from models.compact import CompactModel, LandmarkDetector
-from training import drawn, pairs
+from training import pairs
 from training.data import load_clips, load_portraits
+from training.drawn import drawn_clips
 from training.generator import mean_face, train_generator
 from training.keypoints import evaluate_detector, gather, train_detector
 from training.loop import Schedule
+
+
+DRAWN = (300, 10)
+"""Drawn people, and frames of each."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default 60)")
     parser.add_argument("--batch", type=int, default=8, help="pairs a step (default 8)")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--compile", action="store_true", help="the generator by TorchInductor")
     parser.add_argument("--start-from", type=Path, help="weights.pt to begin with")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--output", type=Path, help="folder of the bundle")
@@ -61,7 +67,7 @@ def _detector(arguments: argparse.Namespace) -> None:
     portraits = load_portraits(_given(arguments, "portraits"))
     clips = load_clips(_given(arguments, "clips"))
     held_out = np.arange(len(portraits.images)) % 20 == 0
-    faces = gather(portraits.select(~held_out), clips, drawn.faces(1500))
+    faces = gather(portraits.select(~held_out), clips, drawn_clips(*DRAWN, arguments.run / "drawn.npz"))
     network = train_detector(
         faces, arguments.run / "detector", _schedule(arguments), arguments.start_from
     )
@@ -82,10 +88,11 @@ def _generator(arguments: argparse.Namespace) -> None:
     model.to(arguments.device)
     train_generator(
         model,
-        pairs.gather(portraits, clips),
+        pairs.gather(portraits, clips, drawn_clips(*DRAWN, arguments.run / "drawn.npz")),
         arguments.run / "generator",
         _schedule(arguments),
         arguments.batch,
+        arguments.compile,
     )
     torch.save(model.cpu().state_dict(), arguments.run / "model.pt")
 

@@ -6,6 +6,7 @@ only close a mouth, never open one, so the warped picture is always the one with
 closed, as avatar (the network must paint what was hidden) or as target.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import cv2
@@ -23,6 +24,9 @@ Picture = NDArray[np.uint8]
 
 CLIP_SHARE = 0.6
 """Share of pairs that come from clips."""
+
+DRAWN_SHARE = 0.25
+"""Share of drawn faces among those."""
 
 UPPER_LIDS = indices("right_lid_upper_outer", "right_lid_upper", "right_lid_upper_inner",
                      "left_lid_upper_outer", "left_lid_upper", "left_lid_upper_inner")  # fmt: skip
@@ -55,14 +59,18 @@ class Material:
     portraits: Portraits
 
 
-def gather(portraits: Portraits, clips: list[Clip]) -> Material:
+def gather(portraits: Portraits, clips: list[Clip], drawn: list[Clip]) -> Material:
     """Sort the material; people with more frames weigh more, but only by the square root."""
-    people: dict[str, int] = {}
-    for clip in clips:
-        people[clip.identity] = people.get(clip.identity, 0) + len(clip.images)
-    share = [len(c.images) / people[c.identity] * people[c.identity] ** 0.5 for c in clips]
-    weights = np.array(share) / np.sum(share)
-    return Material([_moving(clip) for clip in clips], weights, portraits)
+    weights: list[NDArray[np.float64]] = []
+    for share, group in ((1 - DRAWN_SHARE, clips), (DRAWN_SHARE, drawn)):
+        people = Counter[str]()
+        for clip in group:
+            people[clip.identity] += len(clip.images)
+        weight = np.array([len(c.images) / people[c.identity] ** 0.5 for c in group])
+        weights.append(share * weight / max(float(weight.sum()), 1e-9))
+    total = np.concatenate(weights)
+    moving = [_moving(clip) for clip in [*clips, *drawn]]
+    return Material(moving, total / total.sum(), portraits)
 
 
 def eye_opening(landmarks: Points) -> NDArray[np.float32]:

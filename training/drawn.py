@@ -1,0 +1,81 @@
+"""Faces of the built-in performer with their ground truth, as training material.
+
+They cost nothing, belong to nobody, and show what clips of real people seldom do: shut eyes, open
+mouths with teeth, wide gazes, and a background that truly stands still.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.appearance import random_appearance
+from realtime.crop import Crop
+from realtime.performer import Moment, draw
+from training.data import SIZE, Clip
+
+CANVAS = 400
+"""Side of the drawn pictures, pixels, before the crop."""
+
+
+def drawn_clips(people: int, frames: int, keep: Path | None = None) -> list[Clip]:
+    """``people`` clips of ``frames`` unrelated frames each.
+
+    With ``keep`` (a .npz file) they are drawn once, in some minutes, and then read from there.
+    """
+    if keep is not None and keep.exists():
+        with np.load(keep) as data:
+            images, landmarks = data["images"], data["landmarks"]
+    else:
+        # One at a time: an appearance is prepared once and drawn many times.
+        clips = [_drawn_clip(number, frames) for number in range(people)]
+        images = np.stack([one for one, _ in clips])
+        landmarks = np.stack([one for _, one in clips])
+        if keep is not None:
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            temporary = keep.with_suffix(".tmp.npz")
+            np.savez(temporary, images=images, landmarks=landmarks)
+            os.replace(temporary, keep)
+    pairs = zip(images, landmarks, strict=True)
+    return [Clip(f"drawn {number}", *pair) for number, pair in enumerate(pairs)]
+
+
+def _drawn_clip(number: int, frames: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    rng = np.random.default_rng(number)
+    appearance = random_appearance(number)
+    images, landmarks = [], []
+    crop: Crop | None = None
+    for _ in range(frames):
+        picture, truth = draw(appearance, random_moment(rng), CANVAS, CANVAS)
+        if crop is None:  # one crop a clip, as in the clips of real people
+            around = Crop.around(truth.landmarks)
+            shift = rng.uniform(-0.06, 0.06, 2) * around.side
+            crop = Crop(around.cx + shift[0], around.cy + shift[1], around.side)
+        images.append(crop.cut(picture, SIZE))
+        landmarks.append((crop.from_frame(truth.landmarks) + 1) / 2 * (SIZE - 1))
+    return np.stack(images), np.stack(landmarks).astype(np.float32)
+
+
+def random_moment(rng: np.random.Generator) -> Moment:
+    """A pose and expression of its own; shut eyes and open mouths are as frequent as their opposites.
+    """
+    yaw, pitch, roll = np.clip(rng.normal(0, (10, 6, 6)), -28, 28)
+    eyes = float(rng.choice([0.0, rng.uniform(0, 0.7), rng.uniform(0.8, 1.15)], p=[0.2, 0.2, 0.6]))
+    wink = float(rng.uniform(0, 1)) if rng.random() < 0.1 else eyes
+    return Moment(
+        yaw=float(yaw),
+        pitch=float(pitch),
+        roll=float(roll),
+        x=float(rng.normal(0, 0.025)),
+        y=float(rng.normal(0, 0.015)),
+        zoom=float(rng.uniform(0.92, 1.1)),
+        mouth_open=float(rng.uniform(0, 1)) if rng.random() < 0.55 else 0.0,
+        smile=float(rng.uniform(0, 1)) if rng.random() < 0.4 else 0.0,
+        pucker=float(rng.uniform(0, 1)) if rng.random() < 0.2 else 0.0,
+        brow=float(np.clip(rng.normal(0, 0.5), -1, 1)),
+        eye_right=eyes,
+        eye_left=wink,
+        gaze_x=float(rng.uniform(-1, 1)),
+        gaze_y=float(rng.uniform(-0.8, 0.8)),
+    )
