@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from config.errors import PuppetcamError
-from puppetcam import __version__, models
+from puppetcam import __version__, animate, bench, demo, export, models, run
 
-COMMANDS: tuple[ModuleType, ...] = (models,)
+COMMANDS: tuple[ModuleType, ...] = (demo, run, animate, bench, models, export)
 """Modules with ``register(commands)``, in the order of the help page."""
 
 
@@ -22,7 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.register(commands)
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse takes only one group of settings; here they may stand between options.
+    if all("=" in text and not text.startswith("-") for text in rest) and "settings" in arguments:
+        arguments.settings += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()

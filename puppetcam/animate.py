@@ -1,0 +1,225 @@
+"""``puppetcam animate``: a picture and a driving video to a film, every frame, with its sound."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.errors import AvatarError, SettingsError, SinkError, SourceError
+
+if TYPE_CHECKING:
+    import threading
+
+    from config.schema import Settings
+    from realtime.avatar import Avatar
+    from realtime.face import Face, Tracker
+    from realtime.frame import Frame, Image
+    from realtime.puppeteer import Step
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser("animate", help="make a film of an avatar from a driving video")
+    parser.add_argument("--avatar", type=Path, required=True, metavar="PICTURE")
+    parser.add_argument("--driving", type=Path, required=True, metavar="VIDEO")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILM", help=".mp4, mov, mkv")
+    parser.add_argument(
+        "--absolute", action="store_true", help="take the driver's pose as it is, not its change"
+    )
+    parser.add_argument(
+        "--side-by-side", action="store_true", help="driving | avatar | result in one picture"
+    )
+    parser.add_argument(
+        "--best-frame",
+        default="auto",
+        metavar="auto|N",
+        help="the driving frame that corresponds to the avatar: the most neutral one is looked for "
+        "(default), or its number, from 0",
+    )
+    parser.add_argument(
+        "--size", type=int, choices=(256, 512), default=256, help="side in pixels (default 256)"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
+    parser.add_argument(
+        "settings", nargs="*", metavar="group.key=value", help="e.g. label.size=0.1"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from puppetcam.film import Film, check_output
+    from puppetcam.panels import row_size
+    from puppetcam.status import StatusLine, stop_signals
+    from realtime.assembly import assemble
+    from realtime.face import open_tracker
+
+    driving: Path = arguments.driving
+    output: Path = arguments.output
+    size: int = arguments.size
+    number = _frame_number(arguments.best_frame)
+    settings = _settings(arguments)
+    check_output(output)
+    for name, path in (("--driving", driving), ("--avatar", arguments.avatar)):
+        if path.exists() and output.exists() and path.samefile(output):
+            raise SinkError(f"--output {output} is the file of {name}; give it another name")
+    if arguments.avatar.is_dir():
+        raise AvatarError(f"--avatar {arguments.avatar} is a folder; name one picture")
+    total = _count_frames(driving)
+    with (
+        StatusLine() as status,
+        stop_signals() as stopped,
+        assemble(settings, [arguments.avatar]) as assembly,
+    ):
+        avatar, puppeteer = assembly.avatars[0], assembly.puppeteer
+        for note in avatar.notes:
+            status.say(f"avatar {avatar.name}: {note}")
+        status.say(f"networks: {assembly.engine.bundle.name} on {assembly.engine.provider}")
+        if not settings.label.enabled:
+            status.say("AI label off: say yourself that the film is made by AI")
+        # A tracker of its own: the search must not move the one that the film begins with.
+        finder = open_tracker(settings.tracking, assembly.engine)
+        face = None
+        if number is None:
+            frames = _frames(driving, "finding the best frame", total, stopped)
+            number, face = _most_neutral(frames, finder, settings.camera.mirror)
+            status.say(f"best frame: {number}, counted from 0")
+        puppeteer.take_reference(_frame(driving, number), face)
+        width, height = row_size(3 if arguments.side_by_side else 1, size, captions=False)
+        with Film(output, driving, width, height) as film:
+            frames = _frames(driving, "animating", total, stopped)
+            for frame in frames:
+                step = puppeteer.step(frame)
+                image = step.frame.image
+                if arguments.side_by_side:
+                    image = _row(step, avatar, size)
+                film.write(image, frame.captured_at)
+            sound = "with the sound" if film.has_sound else "without sound"
+            film.finish()
+    print(f"{output}: {width}x{height}, {sound} of {driving.name}")
+    return 0
+
+
+def _frame_number(text: str) -> int | None:
+    """None for "auto". Raises SettingsError."""
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise SettingsError(f"--best-frame must be auto or a frame number from 0, found {text!r}")
+    return int(text)
+
+
+def _settings(arguments: argparse.Namespace) -> "Settings":
+    from dataclasses import replace
+
+    from config.schema import load_settings
+
+    settings = load_settings(arguments.config, arguments.settings)
+    output = replace(settings.output, width=arguments.size, height=arguments.size)
+    motion = settings.motion
+    if arguments.absolute:
+        motion = replace(motion, relative=False)
+    return replace(settings, output=output, motion=motion)
+
+
+def _count_frames(driving: Path) -> int | None:
+    """How many frames the video says it has, for the progress bar; None where it does not say.
+
+    Raises SourceError for what is no video.
+    """
+    import av
+
+    from realtime.camera import VideoFile
+
+    VideoFile(driving).close()
+    with av.open(str(driving)) as container:
+        stream = container.streams.video[0]
+        if stream.frames:
+            return int(stream.frames)
+        if container.duration and stream.average_rate:
+            return round(container.duration / av.time_base * stream.average_rate)
+    return None
+
+
+def _frames(
+    driving: Path, label: str, total: int | None, stopped: "threading.Event"
+) -> "Iterator[Frame]":
+    """The video's frames, timed from its first one, with a progress bar.
+
+    Raises KeyboardInterrupt once ``stopped`` is set.
+    """
+    import sys
+
+    from tqdm import tqdm
+
+    from realtime.camera import VideoFile
+
+    source = VideoFile(driving, clock=lambda: 0.0)
+    every_s = 0.2 if sys.stderr.isatty() else 10.0
+    try:
+        with tqdm(total=total, desc=label, unit=" frames", mininterval=every_s) as bar:
+            while (frame := source.read()) is not None:
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+                yield frame
+                bar.update()
+    finally:
+        source.close()
+
+
+def _most_neutral(
+    frames: "Iterator[Frame]", tracker: "Tracker", mirror: bool
+) -> "tuple[int, Face]":
+    """The number of the frame with the most neutral face, and that face; ``mirror``: looked for in
+    the flipped picture. Raises SourceError where there is no face at all."""
+    import cv2
+    import numpy as np
+
+    from realtime.neutral import Look, look_of, most_neutral
+
+    looks: list[Look] = []
+    found: list[tuple[int, Face]] = []
+    before_s, seen = 0.0, 0
+    for frame in frames:
+        seen += 1
+        image = np.asarray(cv2.flip(frame.image, 1)) if mirror else frame.image
+        face = tracker.track(image, frame.captured_at)
+        if face is not None:
+            before = found[-1][1].landmarks if found else None
+            elapsed_s = frame.captured_at - before_s
+            looks.append(look_of(face.landmarks, before, elapsed_s, face.confidence))
+            found.append((frame.index, face))
+            before_s = frame.captured_at
+    if not found:
+        raise SourceError(
+            f"no face in any of the {seen} driving frames; the driver's face must be seen from the "
+            "front, well lit, and at least tracking.min_face_px high"
+        )
+    if len(looks) > 1:  # the first one has no speed of its own, which is no calm
+        looks[0] = looks[0]._replace(speed=looks[1].speed)
+    return found[most_neutral(np.array(looks))]
+
+
+def _frame(driving: Path, number: int) -> "Frame":
+    """Frame ``number`` as if it came first. Raises SourceError where there are not so many."""
+    from dataclasses import replace
+
+    from realtime.camera import VideoFile
+
+    source = VideoFile(driving, clock=lambda: 0.0)
+    count = 0
+    try:
+        while (frame := source.read()) is not None:
+            if frame.index == number:
+                return replace(frame, captured_at=0.0)
+            count += 1
+    finally:
+        source.close()
+    raise SourceError(f"--best-frame {number}: {driving} has {count} frames, 0 to {count - 1}")
+
+
+def _row(step: "Step", avatar: "Avatar", size: int) -> "Image":
+    from puppetcam.panels import side_by_side
+
+    driving = step.result if step.driving is None else step.driving
+    panels = {"driving": driving, "avatar": avatar.image, "result": step.frame.image}
+    return side_by_side(panels, size)

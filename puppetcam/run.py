@@ -1,0 +1,201 @@
+"""``puppetcam run``: the webcam drives an avatar, live, into a virtual camera."""
+
+import argparse
+import math
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.errors import SettingsError, SinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.schema import OutputSettings, Settings
+    from puppetcam.status import StatusLine
+    from realtime.assembly import Assembly
+    from realtime.metrics import Metrics
+    from realtime.puppeteer import Step
+    from realtime.sinks import Sink
+
+DEFAULT_SINKS = ("virtualcam", "window")
+SHOW_EVERY_S = 0.25
+"""Between two updates of the status line."""
+MEANING = {
+    "calibrating": "calibrating: look ahead, mouth closed",
+    "live": "live",
+    "holding": "holding: your face is hidden",
+    "lost": "no face: look into the camera",
+    "no camera": "no camera: waiting for it to come back",
+    "panic": "paused: P goes on",
+}
+"""Of ``realtime.puppeteer.Status``, for the user."""
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser("run", help="drive an avatar live, into a virtual camera")
+    parser.add_argument(
+        "--avatar",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PICTURE",
+        help="picture or folder of pictures, may be given several times (keys 1-9, A, D); "
+        "default: those that come with puppetcam",
+    )
+    parser.add_argument(
+        "--source",
+        default="camera:0",
+        help='camera:0 (default), camera:"name", a video file, or performer',
+    )
+    parser.add_argument(
+        "--sink",
+        action="append",
+        default=[],
+        help="virtualcam, virtualcam:DEVICE, window, file:NAME.mp4; may be given several times; "
+        "default: virtualcam, and window where there is a display",
+    )
+    parser.add_argument("--seconds", type=float, metavar="N", help="end after this time")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
+    parser.add_argument(
+        "settings", nargs="*", metavar="group.key=value", help="e.g. label.size=0.1"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from config.schema import load_settings
+    from puppetcam.status import StatusLine, stop_signals
+    from realtime.assembly import assemble
+    from realtime.camera import Source, open_source
+    from realtime.controls import HELP, Controls
+    from realtime.metrics import Metrics
+    from realtime.pipeline import Pipeline
+    from realtime.sinks import Window
+
+    seconds: float = math.inf if arguments.seconds is None else arguments.seconds
+    if not seconds > 0:
+        raise SettingsError(f"--seconds must be above 0, found {seconds:g}")
+    settings = load_settings(arguments.config, arguments.settings)
+    _check_files(arguments.source, arguments.sink)
+    with StatusLine() as status, stop_signals() as stopped, ExitStack() as stack:
+        assembly = stack.enter_context(assemble(settings, arguments.avatar))
+        _introduce(assembly, settings, status)
+
+        def opened() -> Source:
+            source = open_source(arguments.source, settings.camera)
+            size = f"{source.width}x{source.height}"
+            status.say(f"source: {source.name}, {size} at {source.fps:.4g} fps")
+            return source
+
+        # Before the sinks: a virtual camera may be opened once only, not for a missing webcam.
+        first = [stack.enter_context(closing(opened()))]
+        sinks = [
+            stack.enter_context(closing(sink))
+            for sink in _open_sinks(arguments.sink, settings.output, status)
+        ]
+        status.say(f"output: {', '.join(sink.name for sink in sinks)}")
+        metrics = Metrics()
+        pipeline = Pipeline(
+            lambda: first.pop() if first else opened(),
+            assembly.puppeteer,
+            sinks,
+            metrics,
+            settings.camera,
+        )
+        window = next((sink for sink in sinks if isinstance(sink, Window)), None)
+        controls = Controls(pipeline, window, assembly.avatars, settings) if window else None
+        status.say(f"keys in the window: {HELP}" if controls else "Ctrl-C ends it")
+        screen = _Screen(status, metrics)
+        ends_at = time.perf_counter() + seconds
+
+        def over() -> bool:
+            late = stopped.is_set() or time.perf_counter() >= ends_at
+            return late or (controls is not None and controls.poll())
+
+        def watch(step: "Step") -> None:
+            if controls is not None:
+                controls.show(step)
+            screen.show(step)
+
+        try:
+            pipeline.run(until=over, watch=watch)
+        finally:
+            status.end()
+            if metrics.delivered:
+                print(metrics.summary().table())
+    return 0
+
+
+class _Screen:
+    """The status line of a run."""
+
+    def __init__(self, status: "StatusLine", metrics: "Metrics") -> None:
+        self._status = status
+        self._metrics = metrics
+        self._shown_at = -math.inf
+
+    def show(self, step: "Step") -> None:
+        now = time.perf_counter()
+        if now - self._shown_at < SHOW_EVERY_S:
+            return
+        self._shown_at = now
+        fps, age_s = self._metrics.recent()
+        text = MEANING[step.status.value]
+        self._status.show(f"{text}, {fps:.0f} fps, frame age {1000 * age_s:.0f} ms")
+
+
+def _introduce(assembly: "Assembly", settings: "Settings", status: "StatusLine") -> None:
+    """What is animated, by what, and under which label."""
+    for number, avatar in enumerate(assembly.avatars, start=1):
+        status.say(f"avatar {number}: {avatar.name}")
+        for note in avatar.notes:
+            status.say(f"  note: {note}")
+    bundle = assembly.engine.bundle
+    status.say(
+        f"networks: {bundle.name} ({bundle.family}, {bundle.size} px) on {assembly.engine.provider}"
+    )
+    label = settings.label
+    if label.enabled:
+        status.say(f'AI label on: "{label.text}", {label.position}')
+    else:
+        status.say("AI label off: tell those who watch that the picture is made by AI")
+
+
+def _check_files(source: str, sinks: "Sequence[str]") -> None:
+    """Raises SinkError where an output would be written twice, or over the source."""
+    for number, text in enumerate(sinks):
+        if text in sinks[:number]:
+            raise SinkError(f"--sink {text} is given twice; give it once")
+        kind, _, name = text.partition(":")
+        file = Path(name)
+        if kind == "file" and file.exists() and Path(source).exists() and file.samefile(source):
+            raise SinkError(f"--sink {text} is the source itself; give it another name")
+
+
+def _open_sinks(
+    texts: "Sequence[str]", settings: "OutputSettings", status: "StatusLine"
+) -> "list[Sink]":
+    """The sinks asked for; without any, a virtual camera and a window, or one of them. Raises
+    SinkError."""
+    from realtime.sinks import open_sink
+
+    sinks: list[Sink] = []
+    missing: list[SinkError] = []
+    for text in texts or DEFAULT_SINKS:
+        try:
+            sinks.append(open_sink(text, settings))
+        except SinkError as error:
+            if texts:
+                for sink in sinks:
+                    sink.close()
+                raise
+            missing.append(error)
+    if not sinks:
+        reasons = "; ".join(str(error) for error in missing)
+        raise SinkError(f"nowhere to show the avatar: {reasons}; or record with --sink file:me.mp4")
+    for error in missing:
+        status.say(f"without {error}")
+    return sinks

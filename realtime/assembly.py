@@ -1,0 +1,90 @@
+"""Settings and pictures put together into what animates: engine, tracker, avatars, puppeteer."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from config.errors import AvatarError
+from config.schema import Settings
+from realtime.avatar import Avatar, load_avatar
+from realtime.engine import Engine, open_engine
+from realtime.face import Tracker, open_tracker
+from realtime.puppeteer import Puppeteer
+
+_log = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).with_name("avatars")
+"""Avatars that come with puppetcam."""
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""What counts as a picture in a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """Owns the engine; the puppeteer shows the first avatar."""
+
+    engine: Engine
+    tracker: Tracker
+    avatars: tuple[Avatar, ...]
+    puppeteer: Puppeteer
+
+    def __enter__(self) -> "Assembly":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the runtime; twice is fine."""
+        self.engine.close()
+
+
+def assemble(settings: Settings, pictures: Sequence[Path] = ()) -> Assembly:
+    """Open the engine and its tracker, and load the avatars.
+
+    ``pictures``: files and folders of pictures; none: the shipped avatars. A file that is no avatar
+    raises AvatarError; in a folder it is told and left out. Also raises BundleError, EngineError.
+    """
+    engine = open_engine(settings.engine)
+    try:
+        # The default bundle's landmark network follows the face: the engine's own where it is one.
+        tracker = open_tracker(settings.tracking, engine)
+        avatars = load_avatars(pictures, tracker, engine.bundle.size)
+        puppeteer = Puppeteer(engine, tracker, settings)
+        puppeteer.set_avatar(avatars[0])
+    except BaseException:
+        engine.close()
+        raise
+    return Assembly(engine, tracker, avatars, puppeteer)
+
+
+def load_avatars(pictures: Sequence[Path], tracker: Tracker, size: int) -> tuple[Avatar, ...]:
+    """At least one avatar, in the order given, a folder's by name. Raises AvatarError."""
+    avatars: list[Avatar] = []
+    for path in pictures or (SHIPPED,):
+        if path.is_dir():
+            avatars += _load_folder(path, tracker, size)
+        else:
+            avatars.append(load_avatar(path, tracker, size))
+    return tuple(avatars)
+
+
+def _load_folder(folder: Path, tracker: Tracker, size: int) -> list[Avatar]:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    avatars = []
+    for path in files:
+        try:
+            avatars.append(load_avatar(path, tracker, size))
+        except AvatarError as error:
+            _log.warning("left out: %s", error)
+    if not avatars:
+        found = f"none of its {len(files)} pictures can be used" if files else "has no picture"
+        raise AvatarError(f"avatar folder {folder}: {found}; put pictures of faces into it")
+    return avatars
