@@ -181,7 +181,7 @@ def _most_neutral(
     before_s, seen = 0.0, 0
     for frame in frames:
         seen += 1
-        image = np.asarray(cv2.flip(frame.image, 1)) if mirror else frame.image
+        image = np.asarray(cv2.flip(frame.image, 1), np.uint8) if mirror else frame.image
         face = tracker.track(image, frame.captured_at)
         if face is not None:
             before = found[-1][1].landmarks if found else None

@@ -63,7 +63,7 @@ class Film:
         self._pictures.pix_fmt = "yuv420p"
         self._pictures.codec_context.time_base = self._pictures.time_base = self._time_base
         start_s = float((template.start_time or 0) * template.time_base)
-        self._sound = iter(())
+        self._sound: Iterator[tuple[float, list[Any]]] = iter(())
         self._next_sound: tuple[float, list[Any]] | None = None
         if self._driving.streams.audio:
             self._sound = self._read_sound(self._driving.streams.audio[0], start_s)

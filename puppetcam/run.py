@@ -194,8 +194,8 @@ def _open_sinks(
                 raise
             missing.append(error)
     if not sinks:
-        reasons = "; ".join(str(error) for error in missing)
+        reasons = "; ".join(str(one) for one in missing)
         raise SinkError(f"nowhere to show the avatar: {reasons}; or record with --sink file:me.mp4")
-    for error in missing:
-        status.say(f"without {error}")
+    for one in missing:
+        status.say(f"without {one}")
     return sinks

@@ -1,0 +1,341 @@
+"""``puppetcam doctor``: what works here, what does not, and one line that mends it."""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from config.errors import PuppetcamError
+
+if TYPE_CHECKING:
+    from config.schema import Settings
+
+LEAST_FREE_GB = 1.0
+OPENCV_FIX = (
+    "pip uninstall -y opencv-python opencv-python-headless, then "
+    'pip install "opencv-python>=4.10,<5"'
+)
+NO_CAMERA_FIX = "plug one in, or try puppetcam run --source performer"
+ESSENTIAL = ("OpenCV", "PyAV", "runtime", "bundle", "networks")
+"""Without these nothing moves; everything else is only needed for some uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    name: str
+    state: Literal["ok", "problem", "broken"]
+    """broken: one of ``ESSENTIAL`` does not work."""
+    detail: str
+    fix: str = ""
+    """What to do, "" where nothing is to be done."""
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser("doctor", help="check this machine, with one fix per problem")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
+    parser.add_argument("settings", nargs="*", metavar="group.key=value")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from config.schema import load_settings
+
+    settings = load_settings(arguments.config, arguments.settings)
+    findings: list[Finding] = []
+    for finding in examine(settings):
+        findings.append(finding)
+        if not arguments.json:
+            print(f"{finding.state:8} {finding.name}: {finding.detail}", flush=True)
+            if finding.fix:
+                print(f"{'':8}   fix: {finding.fix}", flush=True)
+    broken = [one for one in findings if one.state == "broken"]
+    if arguments.json:
+        print(
+            json.dumps({"ok": not broken, "findings": [asdict(one) for one in findings]}, indent=2)
+        )
+    return 1 if broken else 0
+
+
+def examine(settings: "Settings") -> Iterator[Finding]:
+    """All checks, in the order in which things depend on each other. Never raises: a check that
+    fails in an unforeseen way is a finding itself."""
+    checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("Python", _python),
+        ("OpenCV", _opencv),
+        ("PyAV", _pyav),
+        ("runtime", _runtime),
+        ("bundle", lambda: _bundle(settings)),
+        ("networks", lambda: _networks(settings)),
+        ("cameras", _cameras),
+        ("virtual camera", lambda: _virtual_camera(settings)),
+        ("window", _window),
+        ("weights", _weights),
+        ("disk", _disk),
+    )
+    blocked = False
+    for name, check in checks:
+        if name == "networks" and blocked:
+            continue  # they cannot run, and why is told already
+        for finding in _findings(name, check):
+            blocked = blocked or finding.state == "broken"
+            yield finding
+
+
+def _findings(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except PuppetcamError as error:
+        fault, _, fix = str(error).partition("; ")
+        yield _bad(name, fault, fix)
+    except Exception as error:  # noqa: BLE001 - to tell what is wrong is this command's work
+        yield _bad(name, f"{type(error).__name__}: {error}", "install puppetcam again")
+
+
+def _bad(name: str, detail: str, fix: str) -> Finding:
+    return Finding(name, "broken" if name in ESSENTIAL else "problem", detail, fix)
+
+
+def _python() -> Iterator[Finding]:
+    from bench.machine import this_machine
+
+    yield Finding("machine", "ok", str(this_machine()))
+    yield Finding("Python", "ok", f"{platform.python_version()}, {sys.executable}")
+
+
+def _opencv() -> Iterator[Finding]:
+    packages = ("opencv-python", "opencv-python-headless", "opencv-contrib-python",
+                "opencv-contrib-python-headless")  # fmt: skip
+    installed = [f"{name} {found}" for name in packages if (found := _version(name))]
+    try:
+        import cv2
+    except ImportError as error:
+        if "cannot open shared object file" in str(error):
+            yield _bad("OpenCV", str(error), "sudo apt install libgl1 libglib2.0-0")
+        else:
+            yield _bad("OpenCV", f"cannot be imported: {error}", OPENCV_FIX)
+        return
+    cascade = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
+    if not hasattr(cv2, "CascadeClassifier") or not cascade.is_file():
+        yield _bad(
+            "OpenCV", f"{cv2.__version__} finds no faces: OpenCV 5 left that out", OPENCV_FIX
+        )
+    elif len(installed) > 1:
+        found = ", ".join(installed)
+        yield Finding("OpenCV", "problem", f"several overwrite each other: {found}", OPENCV_FIX)
+    else:
+        yield Finding("OpenCV", "ok", ", ".join(installed) or cv2.__version__)
+
+
+def _pyav() -> Iterator[Finding]:
+    import av
+
+    libraries = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}"
+                          for name in ("libavcodec", "libavformat"))  # fmt: skip
+    missing = []
+    for codec in ("libx264", "aac"):
+        try:
+            av.codec.Codec(codec, "w")
+        except ValueError:
+            missing.append(codec)
+    if missing:
+        fix = "pip install --force-reinstall --only-binary :all: av"
+        yield _bad("PyAV", f"{av.__version__} cannot write {' and '.join(missing)}", fix)
+    else:
+        yield Finding("PyAV", "ok", f"{av.__version__}, {libraries}")
+
+
+def _runtime() -> Iterator[Finding]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        fix = 'pip install "puppetcam[cpu]", or "puppetcam[gpu]" with an NVIDIA card'
+        yield _bad("runtime", f"ONNX Runtime cannot be imported: {error}", fix)
+        return
+    providers = ", ".join(
+        name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()
+    )
+    detail = f"onnxruntime {onnxruntime.__version__}, offers {providers}"
+    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+        from realtime.onnx_engine import CUDA_FIX
+
+        yield Finding("runtime", "problem", f"{detail}; two packages, one module", CUDA_FIX)
+    else:
+        yield Finding("runtime", "ok", detail)
+
+
+def _bundle(settings: "Settings") -> Iterator[Finding]:
+    from models.bundle import open_bundle
+
+    chosen = settings.engine.bundle
+    bundle = open_bundle(None if chosen == "default" else Path(chosen))
+    yield Finding(
+        "bundle",
+        "ok",
+        f"{bundle.name}, {bundle.family}, {bundle.size} px, {bundle.precision}; "
+        f"{len(bundle.files)} files as their SHA-256 say",
+    )
+
+
+def _networks(settings: "Settings") -> Iterator[Finding]:
+    import numpy as np
+
+    from bench.latency import measure_model
+    from realtime.engine import open_engine
+    from realtime.onnx_engine import CUDA_FIX, nvidia_driver_answers
+
+    engine = open_engine(settings.engine)
+    try:
+        side = engine.bundle.size
+        grey = np.full((side, side, 3), 128, np.uint8)
+        times = measure_model(engine, grey, seconds=0.0)
+    finally:
+        engine.close()
+    rate = 1000 / max(times.step.p50_ms, 1e-3)
+    detail = f"run on {engine.provider}, {times.step.p50_ms:.0f} ms a frame"
+    wanted = settings.engine.provider != "cpu" and nvidia_driver_answers()
+    if wanted and engine.bundle.format == "onnx" and "CUDA" not in engine.provider:
+        fault = f"{detail}, although there is an NVIDIA card"
+        yield Finding("networks", "problem", fault, CUDA_FIX)
+    elif rate < 10:
+        fix = "close other programs, or take a smaller bundle; 'puppetcam bench' tells more"
+        yield Finding("networks", "problem", f"{detail}: slow, {rate:.0f} fps", fix)
+    else:
+        yield Finding("networks", "ok", detail)
+
+
+def _cameras() -> Iterator[Finding]:
+    from realtime.camera import list_cameras
+
+    if sys.platform != "linux":
+        yield from _cameras_by_trial()
+        return
+    real = [camera for camera in list_cameras() if not camera.virtual]
+    for camera in real:
+        detail = f"camera:{camera.index} is {camera.name} ({camera.path})"
+        if os.access(camera.path, os.R_OK | os.W_OK):
+            yield Finding("camera", "ok", detail)
+        else:
+            fix = "sudo usermod -aG video $USER, and log in again"
+            yield Finding("camera", "problem", f"{detail}, not allowed to this user", fix)
+    if not real:
+        yield Finding("cameras", "problem", "none is connected", NO_CAMERA_FIX)
+
+
+def _cameras_by_trial() -> Iterator[Finding]:
+    """Where the system does not tell names: the first one, opened."""
+    from config.schema import CameraSettings
+    from realtime.camera import open_webcam
+
+    camera = open_webcam("0", CameraSettings())
+    try:
+        detail = f"camera:0 gives {camera.width}x{camera.height} at {camera.fps:g} fps"
+    finally:
+        camera.close()
+    yield Finding("camera", "ok", detail)
+
+
+def _virtual_camera(settings: "Settings") -> Iterator[Finding]:
+    from realtime.camera import list_cameras
+    from realtime.sinks import VirtualCamera
+
+    module = Path("/sys/module/v4l2loopback")
+    if sys.platform == "linux" and module.exists():
+        # Not opened: with exclusive_caps a device takes one writer per load of the module.
+        yield _loopback(module, [c.path for c in list_cameras() if c.virtual])
+        return
+    try:
+        camera = VirtualCamera(settings.output)
+    except PuppetcamError as error:
+        fault, _, fix = str(error).rpartition("; ")
+        if _secure_boot():
+            fault += "; Secure Boot is on"
+        yield Finding("virtual camera", "problem", fault, fix)
+        return
+    camera.close()
+    yield Finding("virtual camera", "ok", f"{camera.name} opens")
+
+
+def _loopback(module: Path, devices: list[str]) -> Finding:
+    from realtime.sinks import MODPROBE
+
+    reload = f"sudo modprobe -r v4l2loopback && {MODPROBE}"
+    name = "virtual camera"
+    if not devices:
+        return Finding(name, "problem", "v4l2loopback is loaded without a device", reload)
+    free = [path for path in devices if os.access(path, os.R_OK | os.W_OK)]
+    if not free:
+        found = ", ".join(devices)
+        fix = "sudo usermod -aG video $USER, and log in again"
+        return Finding(name, "problem", f"{found} may not be opened by this user", fix)
+    try:
+        exclusive = (module / "parameters" / "exclusive_caps").read_text(encoding="ascii")
+    except OSError:
+        exclusive = ""
+    detail = f"v4l2loopback, {', '.join(free)}"
+    if "Y" not in exclusive:
+        return Finding(name, "problem", f"{detail}: browsers will not list it", reload)
+    return Finding(name, "ok", f"{detail}, exclusive_caps on")
+
+
+def _secure_boot(folder: Path = Path("/sys/firmware/efi/efivars")) -> bool:
+    """True where the firmware says so: unsigned kernel modules are refused then."""
+    for variable in folder.glob("SecureBoot-*"):
+        try:
+            return variable.read_bytes()[-1:] == b"\x01"
+        except OSError:
+            return False
+    return False
+
+
+def _window() -> Iterator[Finding]:
+    from realtime.sinks import Window
+
+    Window().close()
+    yield Finding("window", "ok", "opens")
+
+
+def _weights() -> Iterator[Finding]:
+    from models.published import cache_folder, check, read_manifest
+
+    folder = cache_folder()
+    found = [(one.name, check(one, folder)) for one in read_manifest()]
+    for name, state in found:
+        if state.state == "changed":
+            fix = f"puppetcam models pull {name}"
+            yield Finding("weights", "problem", f"{state.path}: {state.detail}", fix)
+    present = [f"{name} ({state.state})" for name, state in found if state.state != "absent"]
+    yield Finding("weights", "ok", ", ".join(present) or "none downloaded; none is needed")
+
+
+def _disk() -> Iterator[Finding]:
+    from models.published import cache_folder
+
+    folder = cache_folder()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free_gb = shutil.disk_usage(there).free / 1e9
+    detail = f"{free_gb:.0f} GB free for {folder}"
+    if not os.access(there, os.W_OK):
+        fix = "set PUPPETCAM_CACHE to a folder of your own"
+        yield Finding("disk", "problem", f"{there} may not be written to", fix)
+    elif free_gb < LEAST_FREE_GB:
+        yield Finding("disk", "problem", detail, "free some space, or set PUPPETCAM_CACHE")
+    else:
+        yield Finding("disk", "ok", detail)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
