@@ -4,6 +4,8 @@ The relative motion of landmarks alone leaves a big-eyed avatar half open when a
 blinks, and lets lips cross. Here the openings are carried over as what they are.
 """
 
+import math
+
 import numpy as np
 
 from models.landmarks import indices
@@ -114,19 +116,23 @@ def _set_lips(
 
 def _axes(points: Points, ends: list[int]) -> tuple[Points, Points]:
     """Unit vectors along the line between two points and, a quarter turn on, down the face."""
-    along = points[ends[1]] - points[ends[0]]
-    along = along / max(float(np.hypot(*along)), 1e-6)
-    return along, np.array([-along[1], along[0]], np.float32)
+    (x0, y0), (x1, y1) = points[ends].tolist()
+    length = max(math.hypot(x1 - x0, y1 - y0), 1e-6)
+    x, y = (x1 - x0) / length, (y1 - y0) / length
+    return np.array([x, y], np.float32), np.array([-y, x], np.float32)
 
 
 def _gap(points: Points, corners: list[int], upper: list[int], lower: list[int]) -> float:
     _, down = _axes(points, corners)
-    return float(((points[lower] - points[upper]) @ down).mean())
+    return float(((points[lower] - points[upper]) @ down).sum()) / len(upper)
 
 
 def _length(points: Points, ends: list[int]) -> float:
-    return float(np.hypot(*(points[ends[1]] - points[ends[0]])))
+    (x0, y0), (x1, y1) = points[ends].tolist()
+    return math.hypot(x1 - x0, y1 - y0)
 
 
 def _height(points: Points) -> float:
-    return float(np.hypot(*(points[_NOSTRILS].mean(axis=0) - points[_EYE_LINE].mean(axis=0))))
+    """From the middle of the eyes to the middle of the nostrils."""
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[_EYE_LINE + _NOSTRILS].tolist()
+    return math.hypot(ax + bx - cx - dx, ay + by - cy - dy) / 2

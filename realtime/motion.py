@@ -112,11 +112,10 @@ class Motion:
     def zoom(self, factor: float) -> None:
         """Make the stage ``factor`` times as large at once: the avatar's face gets smaller."""
         self._zoom *= factor
-        if self._current:
-            self._current = self._current._replace(stage=self._current.stage.scaled(factor))
-        if self._goal and self._start:
-            self._goal = self._goal._replace(stage=self._goal.stage.scaled(factor))
-            self._start = self._start._replace(stage=self._start.stage.scaled(factor))
+        references = (self._current, self._start, self._goal)
+        self._current, self._start, self._goal = (
+            one and _zoomed(one, factor) for one in references
+        )
 
     def take_reference(self, keypoints: Keypoints, landmarks: Points, now: float) -> None:
         """Make this face the neutral one at once and end the calibration.
@@ -262,6 +261,13 @@ def _mix_crops(one: Crop, other: Crop, weight: float) -> Crop:
         one.cy + (other.cy - one.cy) * weight,
         one.side + (other.side - one.side) * weight,
     )
+
+
+def _zoomed(reference: Reference, factor: float) -> Reference:
+    """The same reference looked at with a larger stage: where home is, the face is smaller, and
+    against the unchanged keypoints that is motion."""
+    landmarks = reference.landmarks / np.float32(factor)
+    return Reference(reference.stage.scaled(factor), reference.initial, landmarks)
 
 
 def _home(reference: Reference, landmarks: Points) -> Crop:

@@ -32,6 +32,7 @@ BLINK_OF_TRACKING_S = 0.1
 """A face that was away for less than this goes on without easing."""
 ZOOM_RANGE = (0.5, 2.0)
 PAUSED = "paused"
+NO_AVATAR = "no avatar is set; choose a picture with --avatar"
 
 
 class Status(Enum):
@@ -182,6 +183,8 @@ class Puppeteer:
         self._index = frame.index
         if self._panic:
             return self._card(frame.captured_at)
+        if self.avatar is None:
+            raise AvatarError(NO_AVATAR)
         marks = [self._clock()]
         image, now = self._driving_image(frame), frame.captured_at
         face = self._tracker.track(image, now)
@@ -266,7 +269,7 @@ class Puppeteer:
 
     def _output(self) -> Keypoints:
         if self._from is None or self._to is None:
-            raise AvatarError("no avatar is set; choose a picture with --avatar")
+            raise AvatarError(NO_AVATAR)
         return mix(self._from, self._to, smoothstep(self._weight))
 
     def _finish(

@@ -57,6 +57,9 @@ def head() -> NDArray[np.float64]:
     return points * [1, -1, 1]
 
 
+_FIT = np.linalg.pinv(np.concatenate([head()[:, :2], np.ones((COUNT, 1))], axis=1))
+
+
 def face(
     centre: tuple[float, float] = (320, 240),
     width: float = 160,
@@ -92,9 +95,7 @@ def face(
 
 def keypoints_of(landmarks: NDArray[np.float32]) -> Keypoints:
     """Landmarks as keypoints, each with the affine map that fits the whole face to ``head``."""
-    template = head()[:, :2]
-    one = np.concatenate([template, np.ones((COUNT, 1))], axis=1)
-    fit = np.linalg.lstsq(one, landmarks.astype(np.float64), rcond=None)[0][:2].T
+    fit = (_FIT @ landmarks)[:2].T
     return Keypoints(landmarks, np.tile(fit, (COUNT, 1, 1)).astype(np.float32))
 
 
