@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmarks import COUNT, NAMES
 
-
 SIZE = 256
 """Side of avatar and output, pixels."""
 
@@ -89,7 +88,8 @@ class LandmarkDetector(nn.Module):
         weight = F.softmax(logits.flatten(2) / self.temperature, -1).reshape(logits.shape)
         axis = torch.linspace(-1, 1, logits.shape[-1], device=logits.device)
         value = torch.stack([weight.sum(2) @ axis, weight.sum(3) @ axis], -1)
-        return value, self.presence(d).float()[:, 0]
+        presence: Tensor = self.presence(d)
+        return value, presence.float()[:, 0]
 
 
 def local_affine(value: Tensor, template: Tensor) -> Tensor:
@@ -261,7 +261,7 @@ class Painter(nn.Module):
         """Returns image, warped avatar (B, 3, 256, 256) and alpha (B, 1, 256, 256), 1 = warped."""
         size = flow.shape[1]
         warped = warp(torch.cat([avatar.features, avatar.small[:, :3]], 1), flow)
-        features, small = warped.split([64, 3], 1)
+        features, small = warped[:, :64], warped[:, 64:]
         grid = coordinate_grid(size, flow).reshape(1, 1, -1, 2)
         near = (grid - driving.value[:, :, None]).square().sum(-1)
         pose = torch.exp(-near / 0.006).reshape(-1, COUNT, size, size)

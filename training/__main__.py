@@ -21,7 +21,6 @@ from training.generator import mean_face, train_generator
 from training.keypoints import evaluate_detector, gather, train_detector
 from training.loop import Schedule
 
-
 DRAWN = (300, 10)
 """Drawn people, and frames of each."""
 
@@ -67,7 +66,9 @@ def _detector(arguments: argparse.Namespace) -> None:
     portraits = load_portraits(_given(arguments, "portraits"))
     clips = load_clips(_given(arguments, "clips"))
     held_out = np.arange(len(portraits.images)) % 20 == 0
-    faces = gather(portraits.select(~held_out), clips, drawn_clips(*DRAWN, arguments.run / "drawn.npz"))
+    faces = gather(
+        portraits.select(~held_out), clips, drawn_clips(*DRAWN, arguments.run / "drawn.npz")
+    )
     network = train_detector(
         faces, arguments.run / "detector", _schedule(arguments), arguments.start_from
     )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import SettingsError
-from models.landmarks import NAMES
+from models.landmarks import MIRROR, NAMES
 
 SIZE = 256
 """Side of the training pictures, pixels."""
@@ -70,6 +70,11 @@ def load_clips(folder: Path, limit: int | None = None) -> list[Clip]:
     return [clip for clip in clips if len(clip.images) >= 2]
 
 
+def flipped(points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Landmarks (48, 2), pixels, of the picture flipped left-right, ``size`` pixels wide."""
+    return np.asarray(points[list(MIRROR)] * [-1, 1] + [size - 1, 0], np.float32)
+
+
 def _load_clip(folder: Path, identity: str) -> Clip:
     import av
 
@@ -87,7 +92,7 @@ def _load_clip(folder: Path, identity: str) -> Clip:
     with av.open(str(folder / "video.mp4")) as container:
         for index, frame in enumerate(container.decode(video=0)):
             if index in kept:
-                images.append(frame.to_ndarray(format="rgb24"))
+                images.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
                 taken.append(index)
     if not images:
         return Clip(identity, np.empty((0, SIZE, SIZE, 3), np.uint8), landmarks[:0])

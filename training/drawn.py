@@ -58,8 +58,7 @@ def _drawn_clip(number: int, frames: int) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def random_moment(rng: np.random.Generator) -> Moment:
-    """A pose and expression of its own; shut eyes and open mouths are as frequent as their opposites.
-    """
+    """A pose and expression at random; shut eyes and open mouths are frequent."""
     yaw, pitch, roll = np.clip(rng.normal(0, (10, 6, 6)), -28, 28)
     eyes = float(rng.choice([0.0, rng.uniform(0, 0.7), rng.uniform(0.8, 1.15)], p=[0.2, 0.2, 0.6]))
     wink = float(rng.uniform(0, 1)) if rng.random() < 0.1 else eyes

@@ -88,7 +88,7 @@ def train_generator(
     judge = _Features(model.detector)
     if compiled:
         for part in trained.values():
-            part.compile()  # type: ignore[no-untyped-call]
+            part.compile()
 
     def step(data: tuple[Tensor, ...], autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
         avatar, driving, start, end, true = data

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.compact import LandmarkDetector
-from models.landmarks import COUNT, MIRROR, indices
-from training.data import SIZE, Clip, Portraits
+from models.landmarks import COUNT, indices
+from training.data import SIZE, Clip, Portraits, flipped
 from training.loop import Schedule, train
 
 INPUT = 128
@@ -93,16 +93,18 @@ def crop(
         away = height * scale * 0.6 + INPUT * rng.uniform(0.45, 0.7)
         offset = away * np.array([np.cos(direction), np.sin(direction)])
         angle = rng.uniform(-20, 20)
-    matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, scale)
+    middle = (float(centre[0]), float(centre[1]))
+    matrix = np.array(cv2.getRotationMatrix2D(middle, angle, scale))
     matrix[:, 2] += np.array([INPUT / 2, INPUT / 2]) + offset - centre
     border = cv2.BORDER_REFLECT_101 if present else cv2.BORDER_REPLICATE
     if scale < 0.6:
-        image = cv2.GaussianBlur(image, (0, 0), 0.35 / scale).astype(np.uint8, copy=False)
-    out = cv2.warpAffine(image, matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=border)
-    points = landmarks @ matrix[:, :2].T + matrix[:, 2]
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.35 / scale), np.uint8)
+    cut = cv2.warpAffine(image, matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=border)
+    out = np.asarray(cut, np.uint8)
+    points = np.asarray(landmarks @ matrix[:, :2].T + matrix[:, 2], np.float32)
     if rng.random() < 0.5:
         out = out[:, ::-1]
-        points = points[list(MIRROR)] * [-1, 1] + [INPUT - 1, 0]
+        points = flipped(points, INPUT)
     return recolour(out, rng), (points / (INPUT - 1) * 2 - 1).astype(np.float32)
 
 
@@ -114,7 +116,7 @@ def recolour(picture: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
     if rng.random() < 0.15:
         x = np.repeat(x.mean(-1, keepdims=True), 3, -1)
     if rng.random() < 0.3:
-        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.3, 1.6))
+        x = np.asarray(cv2.GaussianBlur(x, (0, 0), rng.uniform(0.3, 1.6)), np.float32)
     if rng.random() < 0.3:
         x = x + rng.normal(0, rng.uniform(0, 0.07), x.shape)
     if rng.random() < 0.15:  # a hand, a cup, a microphone
@@ -130,9 +132,9 @@ def recolour(picture: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
 def noise_picture(rng: Rng) -> NDArray[np.uint8]:
     """A picture with nothing in it: flat, gradient, blobs or noise."""
     small = rng.integers(2, 24)
-    x = rng.uniform(0, 255, (small, small, 3)).astype(np.float32)
-    x = cv2.resize(x, (INPUT, INPUT), interpolation=cv2.INTER_CUBIC)
-    return np.clip(x * rng.uniform(0, 1) + rng.uniform(0, 128), 0, 255).astype(np.uint8)
+    seeds = rng.uniform(0, 255, (small, small, 3)).astype(np.float32)
+    x = np.asarray(cv2.resize(seeds, (INPUT, INPUT), interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(np.clip(x * rng.uniform(0, 1) + rng.uniform(0, 128), 0, 255), np.uint8)
 
 
 def batch(faces: Faces, rng: Rng, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -172,10 +174,14 @@ def loss_of(value: Tensor, presence: Tensor, target: Tensor, present: Tensor) ->
 
 
 def train_detector(
-    faces: Faces, run: Path, schedule: Schedule, start_from: Path | None = None
+    faces: Faces,
+    run: Path,
+    schedule: Schedule,
+    start_from: Path | None = None,
+    batch_size: int = 32,
 ) -> LandmarkDetector:
     """Train into ``run`` (resumes there), optionally starting from another detector's weights."""
-    network = LandmarkDetector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: LandmarkDetector = LandmarkDetector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start_from is not None:
         network.load_state_dict(torch.load(start_from, weights_only=True))
 
@@ -190,7 +196,7 @@ def train_detector(
             right = ((presence > 0) == kept).float().mean()
         return loss, {"error_px256": float(error), "presence": float(right)}
 
-    return train(network, lambda rng: batch(faces, rng, 32), step, run, schedule)
+    return train(network, lambda rng: batch(faces, rng, batch_size), step, run, schedule)
 
 
 def evaluate_detector(network: LandmarkDetector, portraits: Portraits) -> dict[str, float]:

@@ -32,6 +32,8 @@ class Schedule:
     save_every_s: float = 60.0
     device: str = "cpu"
     seed: int = 0
+    steps: int | None = None
+    """End after so many steps, if the time is not over before."""
 
 
 def train(
@@ -85,7 +87,7 @@ def train(
     # One batch ahead, made in a thread: OpenCV and numpy release the interpreter lock.
     with ThreadPoolExecutor(1) as maker:
         ahead = maker.submit(make_batch, rng)
-        while elapsed < budget and not stop.is_set():
+        while elapsed < budget and steps != schedule.steps and not stop.is_set():
             begin = time.monotonic()
             data = tuple(x.to(schedule.device) for x in ahead.result())
             ahead = maker.submit(make_batch, rng)

@@ -8,6 +8,7 @@ closed, as avatar (the network must paint what was hidden) or as target.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.landmarks import MIRROR, indices
-from training.data import SIZE, Clip, Portraits
+from models.landmarks import indices
+from training.data import SIZE, Clip, Portraits, flipped
 
 Rng = np.random.Generator
 Points = NDArray[np.float32]
@@ -100,15 +101,16 @@ def _moving(clip: Clip) -> Moving:
     )
 
 
-def pair(material: Material, rng: Rng) -> tuple[Picture, Picture, Points, Points, NDArray[np.float32]]:
-    """avatar, driving (256, 256, 3), their landmarks in pixels, and where the pair is true (256, 256).
-    """
+def pair(
+    material: Material, rng: Rng
+) -> tuple[Picture, Picture, Points, Points, NDArray[np.float32]]:
+    """avatar, driving (256, 256, 3), their landmarks in pixels, and where they are true."""
     if rng.random() < CLIP_SHARE:
         moving = material.clips[rng.choice(len(material.clips), p=material.weights)]
         clip = moving.clip
         first = int(rng.integers(len(clip.images)))
         groups = [moving.blinks, moving.open_mouths, moving.far]
-        group = groups[rng.choice(3, p=[0.45, 0.35, 0.2])] if rng.random() < 0.6 else []
+        group = groups[rng.choice(3, p=[0.45, 0.35, 0.2])] if rng.random() < 0.6 else groups[0][:0]
         second = int(rng.choice(group)) if len(group) else int(rng.integers(len(clip.images)))
         if len(group) and rng.random() < 0.25:
             first, second = second, first
@@ -166,7 +168,7 @@ def _moved(points: Points, depth: Points, motion: tuple[Points, Points], rng: Rn
     moved[BELOW_MOUTH] += shift.mean(0)
     angle, zoom = np.deg2rad(rng.normal(0, 7)), rng.uniform(0.92, 1.08)
     roll = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return (moved @ roll.T + centre + rng.normal(0, 7, 2)).astype(np.float32)
+    return np.asarray(moved @ roll.T + centre + rng.normal(0, 7, 2), np.float32)
 
 
 def _rigid_part(before: Points, after: Points) -> Points:
@@ -196,12 +198,16 @@ def thin_plate_warp(image: Picture, points: Points, target: Points) -> Picture:
     system[n:, :n] = system[:n, n:].T
     weights = np.linalg.solve(system, np.vstack([values, np.zeros((3, 2))]))
     cells = _CELLS / SIZE
-    flow = _radial(cells[:, None] - knots[None]) @ weights[:n] + weights[n] + cells @ weights[n + 1 :]
+    flow = (
+        _radial(cells[:, None] - knots[None]) @ weights[:n] + weights[n] + cells @ weights[n + 1 :]
+    )
     grid = cv2.resize(
         flow.reshape(64, 64, 2).astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR
     )
-    warped = cv2.remap(image, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return warped.astype(np.uint8, copy=False)
+    rows, columns = cv2.split(grid)[::-1]
+    edge = cv2.BORDER_REFLECT_101
+    warped = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=edge)
+    return np.asarray(warped, np.uint8)
 
 
 def _radial(difference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -210,8 +216,7 @@ def _radial(difference: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _face_mask(points: Points) -> NDArray[np.float32]:
-    """1 on the face, 0.1 elsewhere: a warp drags hair and background along, which is not to be learnt.
-    """
+    """1 on the face, 0.1 elsewhere: the background that a warp drags along is not to be learnt."""
     hull = cv2.convexHull(points).reshape(-1, 2)
     hull = (hull - hull.mean(0)) * 1.12 + hull.mean(0)
     mask = np.zeros((SIZE, SIZE), np.float32)
@@ -220,7 +225,7 @@ def _face_mask(points: Points) -> NDArray[np.float32]:
 
 
 def batch(material: Material, rng: Rng, size: int) -> tuple[Tensor, ...]:
-    """avatar, driving (B, 3, 256, 256) 0..1; landmarks (B, 48, 2) in -1..1; true (B, 1, 256, 256)."""
+    """avatar, driving (B, 3, H, W), landmarks of both in -1..1, where they are true (B, 1, H, W)."""
     columns: list[list[NDArray[np.float32]]] = [[], [], [], [], []]
     for _ in range(size):
         for column, value in zip(columns, _augmented(*pair(material, rng), rng), strict=True):
@@ -229,22 +234,24 @@ def batch(material: Material, rng: Rng, size: int) -> tuple[Tensor, ...]:
 
 
 def _augmented(
-    avatar: Picture, driving: Picture, start: Points, end: Points, true: NDArray[np.float32], rng: Rng
+    avatar: Picture,
+    driving: Picture,
+    start: Points,
+    end: Points,
+    true: NDArray[np.float32],
+    rng: Rng,
 ) -> tuple[NDArray[np.float32], ...]:
     """The same flip, crop and colours for both pictures of a pair."""
     flip = rng.random() < 0.5
-    matrix = cv2.getRotationMatrix2D(
-        (SIZE / 2, SIZE / 2), float(rng.uniform(-8, 8)), float(rng.uniform(0.88, 1.2))
-    )
-    matrix[:, 2] += rng.uniform(-14, 14, 2)
+    angle, zoom = float(rng.uniform(-8, 8)), float(rng.uniform(0.88, 1.2))
+    matrix = np.array(cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), angle, zoom))
+    matrix[:, 2] = matrix[:, 2] + rng.uniform(-14, 14, 2)
     gain, lift = rng.uniform(0.7, 1.3), rng.uniform(-0.12, 0.12)
     tint = rng.uniform(0.85, 1.15, 3).astype(np.float32)
 
-    def picture(image: NDArray[np.generic], border: int) -> NDArray[np.float32]:
+    def picture(image: NDArray[Any], border: int) -> NDArray[np.float32]:
         image = np.ascontiguousarray(image[:, ::-1]) if flip else image
-        out = cv2.warpAffine(
-            image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border
-        )
+        out = cv2.warpAffine(image, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
         return np.asarray(out, np.float32)
 
     def colours(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -253,9 +260,8 @@ def _augmented(
 
     def points(value: Points) -> NDArray[np.float32]:
         if flip:
-            value = value[list(MIRROR)] * [-1, 1] + [SIZE - 1, 0]
-        value = value @ matrix[:, :2].T + matrix[:, 2]
-        return (value / (SIZE - 1) * 2 - 1).astype(np.float32)
+            value = flipped(value, SIZE)
+        return np.asarray((value @ matrix[:, :2].T + matrix[:, 2]) / (SIZE - 1) * 2 - 1, np.float32)
 
     return (
         colours(picture(avatar, cv2.BORDER_REFLECT_101)),

@@ -1,0 +1,209 @@
+"""Training: material read right, pairs true, figures fall, resume after a kill."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from config.errors import SettingsError  # noqa: E402
+from models.compact import CompactModel, LandmarkDetector  # noqa: E402
+from models.landmarks import COUNT, MIRROR, NAMES  # noqa: E402
+from training import pairs  # noqa: E402
+from training.data import SIZE, Portraits, load_clips, load_portraits  # noqa: E402
+from training.drawn import drawn_clips  # noqa: E402
+from training.generator import mean_face, train_generator  # noqa: E402
+from training.keypoints import batch, crop, gather, train_detector  # noqa: E402
+from training.loop import Schedule, train  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list:
+    return drawn_clips(2, 4)
+
+
+@pytest.fixture(scope="module")
+def portraits(drawn: list) -> Portraits:
+    images = np.concatenate([clip.images for clip in drawn])
+    landmarks = np.concatenate([clip.landmarks for clip in drawn])
+    return Portraits(images, landmarks, np.zeros(landmarks.shape[:2], np.float32))
+
+
+def test_drawn_landmarks_lie_on_the_drawn_eyes(drawn: list) -> None:
+    irises = [list(NAMES).index("right_iris"), list(NAMES).index("left_iris")]
+    for clip in drawn:
+        assert clip.images.shape == (4, SIZE, SIZE, 3)
+        opening = pairs.eye_opening(clip.landmarks)
+        for image, points, opened in zip(clip.images, clip.landmarks, opening, strict=True):
+            if opened < 0.25:
+                continue
+            for x, y in points[irises]:
+                eye = image[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].mean()
+                skin = image[int(y) + 18 : int(y) + 24, int(x) - 3 : int(x) + 4].mean()
+                assert eye != pytest.approx(skin, abs=4)
+
+
+def test_portraits_and_clips_are_read_with_their_landmarks(tmp_path: Path, drawn: list) -> None:
+    folder = tmp_path / "portraits"
+    folder.mkdir()
+    mesh = np.full((1, 478, 3), -1, np.float16)
+    mesh[0, list(NAMES.values()), :2] = drawn[0].landmarks[0]
+    np.savez(folder / "landmarks.npz", names=np.array(["one"]), lm=mesh)
+    bgr = cv2.cvtColor(drawn[0].images[0], cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "one.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    read = load_portraits(folder)
+    assert np.abs(read.landmarks[0] - drawn[0].landmarks[0]).max() < 0.2  # float16
+    assert np.abs(read.images[0].astype(int) - drawn[0].images[0]).mean() < 3
+
+    clips = tmp_path / "clips"
+    (clips / "talk").mkdir(parents=True)
+    _write_video(clips / "talk" / "video.mp4", drawn[0].images)
+    quantized = np.zeros((4, 478, 3), np.int16)
+    quantized[:, list(NAMES.values()), :2] = np.round(drawn[0].landmarks * 16)
+    valid = np.array([1, 0, 1, 1])
+    np.savez(clips / "talk" / "landmarks.npz", lm_q=quantized, scale=1 / 16, valid=valid)
+    with (clips / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["name", "identity"])
+        writer.writeheader()
+        writer.writerow({"name": "talk", "identity": "somebody"})
+    (clip,) = load_clips(clips)
+    assert clip.identity == "somebody"
+    assert len(clip.images) == 3
+    assert np.abs(clip.landmarks - drawn[0].landmarks[[0, 2, 3]]).max() <= 1 / 32 + 1e-6
+    assert np.abs(clip.images[1].astype(int) - drawn[0].images[2]).mean() < 6
+
+
+def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"landmarks\.npz"):
+        load_portraits(tmp_path)
+    with pytest.raises(SettingsError, match="no clips in"):
+        load_clips(tmp_path)
+
+
+def test_a_thin_plate_warp_takes_points_to_their_targets() -> None:
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    points = np.array([[80, 80], [170, 90], [120, 170]], np.float32)
+    for x, y in points.astype(int):
+        cv2.circle(image, (int(x), int(y)), 4, (255, 255, 255), -1)
+    target = points + np.array([[9, -6], [-7, 5], [4, 8]], np.float32)
+    warped = pairs.thin_plate_warp(image, points, target)
+    labels = cv2.connectedComponentsWithStats((warped[..., 0] > 127).astype(np.uint8))
+    centres = labels[3][1:]
+    for one in target:
+        assert np.linalg.norm(centres - one, axis=1).min() < 1.0
+    held = pairs.thin_plate_warp(np.full_like(image, 7), points, target)
+    assert (held == 7).all()
+
+
+def test_warped_portraits_never_open_a_mouth(portraits: Portraits, drawn: list) -> None:
+    material = pairs.gather(portraits, drawn, [])
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        chosen = int(rng.integers(len(portraits.images)))
+        points = portraits.landmarks[chosen]
+        motion = (drawn[0].landmarks[0], drawn[0].landmarks[1])
+        target = pairs._moved(points, portraits.depth[chosen], motion, rng)
+        assert pairs.mouth_opening(target) <= pairs.mouth_opening(points) + 0.01
+    avatar, driving, start, end, true = pairs.batch(material, rng, 3)
+    assert avatar.shape == driving.shape == (3, 3, SIZE, SIZE)
+    assert start.shape == end.shape == (3, COUNT, 2)
+    assert true.shape == (3, 1, SIZE, SIZE)
+    assert float(avatar.min()) >= 0
+    assert float(avatar.max()) <= 1
+
+
+def test_flipped_crops_have_flipped_landmarks(portraits: Portraits) -> None:
+    image, points = portraits.images[0], portraits.landmarks[0]
+    right, left = list(NAMES).index("right_eye_outer"), list(NAMES).index("left_eye_outer")
+    for seed in range(12):
+        _, value = crop(image, points, np.random.default_rng(seed), present=True)
+        assert value[right, 0] < value[left, 0]  # the person's right eye is left in the picture
+    assert MIRROR[right] == left
+
+
+def test_negative_crops_hold_no_whole_face(portraits: Portraits) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        _, value = crop(portraits.images[0], portraits.landmarks[0], rng, present=False)
+        assert not (np.abs(value) < 1).all()
+
+
+def test_the_detector_learns(tmp_path: Path, portraits: Portraits, drawn: list) -> None:
+    faces = gather(portraits, drawn, [])
+    assert faces.weights.sum() == pytest.approx(1)
+    fixed = batch(faces, np.random.default_rng(0), 8)
+    torch.manual_seed(0)
+    schedule = Schedule(minutes=9, learning_rate=2e-3, steps=50)
+    network = train_detector(faces, tmp_path / "run", schedule, batch_size=8)
+    untrained = LandmarkDetector().eval()
+    with torch.no_grad():
+        kept = fixed[2] > 0.5
+        before = (untrained(fixed[0])[0][kept] - fixed[1][kept]).abs().mean()
+        after = (network(fixed[0])[0][kept] - fixed[1][kept]).abs().mean()
+    assert after < 0.7 * before
+    again = torch.load(tmp_path / "run" / "weights.pt", weights_only=True)
+    assert set(again) == set(untrained.state_dict())
+
+
+def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+
+    def run(steps: int, network: torch.nn.Linear) -> list[int]:
+        seen: list[int] = []
+
+        def step(data: tuple, _autocast: object) -> tuple:
+            seen.append(1)
+            loss = (network(data[0]) - data[0].sum(1, keepdim=True)).square().mean()
+            return loss, {"loss": float(loss.detach())}
+
+        def make(rng: np.random.Generator) -> tuple:
+            return (torch.from_numpy(rng.normal(size=(16, 3)).astype(np.float32)),)
+
+        train(network, make, step, tmp_path / "run", Schedule(minutes=9, steps=steps))
+        return seen
+
+    assert len(run(30, torch.nn.Linear(3, 1))) == 30
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["steps"] == 30
+    assert state["elapsed"] > 0
+    fresh = torch.nn.Linear(3, 1)
+    assert run(30, fresh) == []  # nothing left to do
+    torch.testing.assert_close(fresh.weight.data, state["mean"]["weight"])
+    assert len(run(45, torch.nn.Linear(3, 1))) == 15
+    later = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert later["steps"] == 45
+    assert later["elapsed"] > state["elapsed"]
+
+
+def test_the_generator_trains_and_leaves_the_detector_alone(
+    tmp_path: Path, portraits: Portraits, drawn: list
+) -> None:
+    torch.manual_seed(0)
+    model = CompactModel()
+    model.template.copy_(mean_face(portraits.landmarks, SIZE))
+    before = [value.clone() for value in model.detector.state_dict().values()]
+    material = pairs.gather(portraits, drawn, [])
+    train_generator(model, material, tmp_path, Schedule(minutes=9, steps=2), batch_size=2)
+    after = list(model.detector.state_dict().values())
+    assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+    trained = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert {name.split(".")[0] for name in trained} == {"encoder", "motion", "painter"}
+    assert all(torch.isfinite(value).all() for value in trained.values())
+
+
+def _write_video(path: Path, images: np.ndarray) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", 25)
+        stream.width = stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "10"}
+        for image in images:
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
