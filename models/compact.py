@@ -105,7 +105,8 @@ def local_affine(value: Tensor, template: Tensor) -> Tensor:
     total = weighted.sum(1)  # (K, 2)
     cross = value.transpose(1, 2)[:, None] @ weighted - value[..., None] * total[:, None]
     own = weighted.transpose(1, 2) @ from_template
-    return cross @ inverse_2x2(own)
+    jacobian: Tensor = cross @ inverse_2x2(own)
+    return jacobian
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:

@@ -225,7 +225,7 @@ def _face_mask(points: Points) -> NDArray[np.float32]:
 
 
 def batch(material: Material, rng: Rng, size: int) -> tuple[Tensor, ...]:
-    """avatar, driving (B, 3, H, W), landmarks of both in -1..1, where they are true (B, 1, H, W)."""
+    """avatar, driving (B, 3, H, W), landmarks of both in -1..1, their truth (B, 1, H, W)."""
     columns: list[list[NDArray[np.float32]]] = [[], [], [], [], []]
     for _ in range(size):
         for column, value in zip(columns, _augmented(*pair(material, rng), rng), strict=True):
