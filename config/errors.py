@@ -28,7 +28,7 @@ class DownloadError(PuppetcamError):
 
 
 class ExportError(PuppetcamError):
-    """An export whose output does not agree with the PyTorch model."""
+    """An export that cannot be written, or whose output does not agree with the PyTorch model."""
 
 
 class AvatarError(PuppetcamError):

@@ -182,4 +182,6 @@ def _device(torch: Any, settings: EngineSettings) -> str:
 
 
 def _to_keypoints(found: Mapping[str, Any]) -> Keypoints:
-    return Keypoints(found["value"][0].cpu().numpy(), found["jacobian"][0].cpu().numpy())
+    # Copies: on the CPU numpy would share the memory of the avatar, or of a constant of the graph.
+    value, jacobian = (found[name][0].cpu().numpy().copy() for name in ("value", "jacobian"))
+    return Keypoints(value, jacobian)

@@ -1,0 +1,155 @@
+"""The TorchScript engine against the PyTorch model that its bundle was made of."""
+
+import logging
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_network import SIZE, expected_frame, picture, small_model, tensor
+
+import realtime.torchscript_engine
+from config.errors import EngineError, MissingPackageError
+from config.schema import EngineSettings
+from export.bundle import export_bundle
+from models.bundle import Bundle, hashes, write_manifest
+from realtime.engine import open_engine
+from realtime.torchscript_engine import TorchScriptEngine
+
+CPU = EngineSettings(provider="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("torchscript") / "small"
+    return export_bundle(small_model(), folder, format="torchscript", report=len)
+
+
+def test_the_engine_draws_what_the_model_draws(bundle: Bundle) -> None:
+    model = small_model()
+    settings = EngineSettings(bundle=str(bundle.path), provider="cpu", threads=1)
+    with closing(open_engine(settings)) as engine:
+        assert isinstance(engine, TorchScriptEngine)
+        for avatar in (0, 2):
+            own = engine.set_avatar(picture(avatar))
+            expected = model.detect(tensor(picture(avatar)))
+            np.testing.assert_allclose(own.value, expected.value[0], atol=1e-5)
+            np.testing.assert_allclose(own.jacobian, expected.jacobian[0], atol=1e-5)
+            for number in (1, 3):
+                driving, confidence = engine.keypoints(picture(number))
+                assert confidence == 1.0
+                expected = model.detect(tensor(picture(number)))
+                np.testing.assert_allclose(driving.value, expected.value[0], atol=1e-5)
+                found = engine.generate(driving)
+                assert found.shape == (SIZE, SIZE, 3)
+                assert found.dtype == np.uint8
+                assert np.abs(found - expected_frame(model, avatar, number)).max() < 0.51
+
+
+def test_results_are_the_callers_own(bundle: Bundle) -> None:
+    with closing(TorchScriptEngine(bundle, CPU)) as engine:
+        own = engine.set_avatar(picture(0))
+        first, _ = engine.keypoints(picture(1))
+        value_kept = first.value.copy()
+        one = engine.generate(first)
+        one_kept = one.copy()
+        second, _ = engine.keypoints(picture(2))
+        engine.generate(second)
+        np.testing.assert_array_equal(first.value, value_kept)
+        np.testing.assert_array_equal(one, one_kept)
+        own.value[:] = 9
+        own.jacobian[:] = 9
+        np.testing.assert_array_equal(engine.generate(first), one_kept)
+
+
+def test_misuse_is_told(bundle: Bundle) -> None:
+    engine = TorchScriptEngine(bundle, CPU)
+    driving, _ = engine.keypoints(picture(1))
+    with pytest.raises(EngineError, match="set_avatar comes before generate"):
+        engine.generate(driving)
+    with pytest.raises(EngineError, match=r"takes \(64, 64, 3\) uint8 .*\(32, 32, 3\)"):
+        engine.set_avatar(picture(0, 32))
+    engine.close()
+    engine.close()
+
+
+def test_torch_gets_its_threads_back(bundle: Bundle, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    engine = TorchScriptEngine(bundle, EngineSettings(provider="cpu", threads=before + 2))
+    assert torch.get_num_threads() == before + 2
+    engine.close()
+    assert torch.get_num_threads() == before
+    with pytest.raises(EngineError):
+        TorchScriptEngine(broken(bundle, tmp_path, b"no network"), CPU)
+    assert torch.get_num_threads() == before
+
+
+def broken(bundle: Bundle, folder: Path, frame: bytes) -> Bundle:
+    """The bundle with other bytes in its frame graph, rightly listed."""
+    for file in bundle.path.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "frame.pt").write_bytes(frame)
+    fields = {name: getattr(bundle, name) for name in Bundle.__dataclass_fields__}
+    fields |= {"path": folder, "files": hashes(folder, tuple(bundle.files))}
+    write_manifest(Bundle(**fields))
+    return Bundle(**fields)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_graph_that_is_damaged_but_listed_is_an_engine_error(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.ReLU()), tmp_path / "foreign.pt")
+    foreign = (tmp_path / "foreign.pt").read_bytes()
+    for frame in (b"", b"no network", foreign, bundle.graph("frame").read_bytes()[:-500]):
+        path = broken(bundle, tmp_path, frame).path
+        with pytest.raises(EngineError, match=r"cannot open .*frame\.pt") as caught:
+            open_engine(EngineSettings(bundle=str(path), provider="cpu"))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_the_provider_is_the_one_that_runs(
+    bundle: Bundle,
+    driver: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(realtime.torchscript_engine, "nvidia_driver_answers", lambda: driver)
+    with closing(TorchScriptEngine(bundle, EngineSettings(provider="auto", threads=1))) as engine:
+        assert engine.provider == "torchscript CPU"
+    loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(loud) == driver
+    with pytest.raises(EngineError, match=r"provider=cuda, but this torch .* reaches no card"):
+        TorchScriptEngine(bundle, EngineSettings(provider="cuda"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the card works here")
+def test_a_card_that_fails_is_left_for_the_cpu_loudly(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = torch.jit.load
+
+    def no_kernels(path: Path, map_location: str, **options: object) -> object:
+        if map_location == "cuda":
+            raise RuntimeError("CUDA error: no kernel image is available\nfor this device")
+        return load(path, map_location, **options)
+
+    monkeypatch.setattr(torch.jit, "load", no_kernels)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with closing(TorchScriptEngine(bundle, EngineSettings(provider="auto", threads=1))) as engine:
+        assert engine.provider == "torchscript CPU"
+        engine.set_avatar(picture(0))
+    assert "run on the CPU: the card failed" in caplog.text
+    with pytest.raises(EngineError, match="CUDA error: no kernel image is available"):
+        TorchScriptEngine(bundle, EngineSettings(provider="cuda"))
+
+
+def test_missing_torch_names_the_extra(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingPackageError, match=r'pip install "puppetcam\[export\]"') as caught:
+        TorchScriptEngine(bundle, CPU)
+    assert "\n" not in str(caught.value)
