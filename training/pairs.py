@@ -26,7 +26,7 @@ Picture = NDArray[np.uint8]
 CLIP_SHARE = 0.6
 """Share of pairs that come from clips."""
 
-DRAWN_SHARE = 0.25
+DRAWN_SHARE = 0.3
 """Share of drawn faces among those."""
 
 UPPER_LIDS = indices("right_lid_upper_outer", "right_lid_upper", "right_lid_upper_inner",
