@@ -52,9 +52,9 @@ def export_bundle(
     agree with the model to ``export.parity.LIMIT``, or cannot be made or written.
     """
     output = output.expanduser().absolute()
-    _check_target(output)
-    model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     try:
+        _check_target(output)
+        model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
         output.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the renames at the end stay on one disk.
         with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
@@ -91,7 +91,7 @@ def _check_target(output: Path) -> None:
     if not output.exists():
         return
     if not output.is_dir():
-        raise ExportError(f"--output {output} is a file; name a new folder, or a bundle to replace")
+        raise ExportError(f"{output} is a file; name a new folder, or a bundle to replace")
     if not any(output.iterdir()):
         return
     try:

@@ -171,7 +171,7 @@ def _open(path: Path, settings: EngineSettings) -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingPackageError(
-            f"this bundle runs in ONNX Runtime, which cannot be imported ({error}); "
+            f"this bundle runs in ONNX Runtime, which cannot be imported ({_first_line(error)}); "
             'pip install "puppetcam[cpu]", or "puppetcam[gpu]" with an NVIDIA card'
         ) from error
     providers = ["CPUExecutionProvider"]

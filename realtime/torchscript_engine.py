@@ -125,7 +125,7 @@ class TorchScriptEngine:
 
     def _tensor(self, array: NDArray[np.float32]) -> Any:
         """Shares the array's memory on the CPU."""
-        return self._torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        return self._torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self._device)
 
 
 class _Graph:
