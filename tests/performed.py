@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from realtime.performer import perform, random_appearance
 
 NTSC = Fraction(30000, 1001)
-PERSON = random_appearance(3)
-"""Whose picture the avatars are; the driver is the performer himself."""
 
 
-def write_avatar(path: Path) -> Path:
-    """A picture of another drawn face, looking ahead."""
-    image, _ = perform(0.0, PERSON)
+def write_avatar(path: Path, seed: int = 3) -> Path:
+    """A picture of a drawn face other than the performer's, looking ahead."""
+    image, _ = perform(0.0, random_appearance(seed))
     cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return path
 

@@ -1,0 +1,64 @@
+"""``puppetcam demo``, through the command line, with the shipped networks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from performed import read_video, write_avatar
+
+from puppetcam.cli import main
+from puppetcam.panels import row_size
+
+
+def test_the_performer_drives_an_avatar_into_a_film_of_three_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = tmp_path / "demo.mp4"
+    avatar = write_avatar(tmp_path / "anna.png")
+    code = main(["demo", "--seconds", "3", "--avatar", str(avatar), "--output", str(film)])
+    said = capsys.readouterr()
+    assert code == 0
+    images, _ = read_video(film)
+    width, height = row_size(3, 320, captions=True)
+    assert images[0].shape == (height, width, 3)
+    driving, still, result = (images[-1][height - 320 :, 320 * n : 320 * n + 320] for n in range(3))
+    assert np.abs(driving.astype(int) - still).mean() > 15  # two people
+    label = result[285:, 275:].max(axis=2)
+    assert label.max() > 190
+    assert label.min() < 70
+    assert images[-1][: height - 320].max() > 150  # captions
+    assert "drives anna for 3 s on onnxruntime CPU" in said.err
+    for part in ("frame age", "frames delivered", str(film), "puppetcam run --avatar"):
+        assert part in said.out
+
+
+def test_several_avatars_take_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film = tmp_path / "demo.mp4"
+    first = write_avatar(tmp_path / "first.png")
+    second = write_avatar(tmp_path / "second.png", seed=7)
+    avatars = ["--avatar", str(first), "--avatar", str(second)]
+    assert main(["demo", "--seconds", "6", *avatars, "--output", str(film)]) == 0
+    assert "drives first, second for 6 s" in capsys.readouterr().err
+    images, _ = read_video(film)
+    stills = [image[-320:, 320:640].astype(int) for image in (images[0], images[30], images[-1])]
+    assert np.abs(stills[0] - stills[1]).mean() < 2
+    assert np.abs(stills[0] - stills[2]).mean() > 10
+
+
+def test_mistakes_are_told_in_one_line_and_leave_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = tmp_path / "demo.mp4"
+    for arguments, part in [
+        (["--output", str(film), "--seconds", "0"], "--seconds must be above 0"),
+        (["--output", str(tmp_path / "demo.gif")], "must end in .mp4"),
+        (["--output", str(tmp_path / "none" / "demo.mp4")], "cannot be written"),
+        (["--output", str(film), "--avatar", str(tmp_path / "none.png")], "no such file"),
+        (["--output", str(film), "label.text=HUMAN"], "'label.text' must be one of"),
+    ]:
+        assert main(["demo", *arguments]) == 2
+        found = capsys.readouterr().err
+        assert found.startswith("puppetcam: ")
+        assert part in found
+        assert found.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,146 @@
+"""``puppetcam doctor``: one line a finding, one fix a problem, and never a traceback."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+import models.bundle
+from config.schema import load_settings
+from puppetcam import doctor
+from puppetcam.cli import main
+from puppetcam.doctor import Finding, examine
+
+PARTS = ("machine", "Python", "OpenCV", "PyAV", "runtime", "bundle", "networks", "weights", "disk")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PUPPETCAM_CACHE", str(tmp_path / "cache"))
+
+
+def one(findings: list[Finding], name: str) -> Finding:
+    return next(finding for finding in findings if finding.name == name)
+
+
+def test_everything_essential_works_and_each_line_has_its_state(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    states = {}
+    for before, line in zip(["", *lines], lines, strict=False):
+        if line.lstrip().startswith("fix: "):
+            assert before.split()[0] in ("problem", "broken")
+        else:
+            state, _, rest = line.partition(" ")
+            assert state in ("ok", "problem", "broken")
+            states[rest.strip().partition(":")[0]] = state
+    assert {name: states[name] for name in PARTS if name != "networks"} == {
+        name: "ok" for name in PARTS if name != "networks"
+    }
+    assert states["networks"] in ("ok", "problem")  # a slow machine is no broken one
+
+
+def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    assert {entry["name"] for entry in found["findings"]} >= set(PARTS)
+    provider = next(e["detail"] for e in found["findings"] if e["name"] == "networks")
+    assert provider.startswith("run on onnxruntime ")
+    assert all(entry["fix"] for entry in found["findings"] if entry["state"] != "ok")
+
+
+def test_a_changed_bundle_is_broken_and_the_rest_is_still_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(models.bundle.DEFAULT, bundle)
+    graph = bundle / "keypoints.onnx"
+    content = bytearray(graph.read_bytes())
+    content[1000] ^= 1
+    graph.write_bytes(content)
+    assert main(["doctor", f"engine.bundle={bundle}"]) == 1
+    said = capsys.readouterr()
+    assert "broken   bundle: " in said.out
+    assert "keypoints.onnx was changed" in said.out
+    assert "fix: fetch or export the bundle again" in said.out
+    assert "networks" not in said.out
+    assert "disk" in said.out
+    assert said.err == ""
+
+
+def test_opencv_5_is_told_with_the_line_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "CascadeClassifier")
+    monkeypatch.setattr(cv2, "__version__", "5.0.0")
+    found = one(list(examine(load_settings())), "OpenCV")
+    assert found.state == "broken"
+    assert found.detail.startswith("5.0.0 finds no faces")
+    assert found.fix.endswith('pip install "opencv-python>=4.10,<5"')
+
+
+def test_two_opencvs_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        doctor, "_version", lambda name: "4.14.0" if name.startswith("opencv-python") else None
+    )
+    found = list(doctor._opencv())
+    assert [finding.state for finding in found] == ["problem"]
+    assert "opencv-python 4.14.0, opencv-python-headless 4.14.0" in found[0].detail
+    assert found[0].fix.startswith("pip uninstall -y")
+
+
+def test_a_check_that_fails_unforeseen_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Iterator[Finding]:
+        raise OSError(5, "input/output error")
+        yield
+
+    for name in ("_disk", "_pyav"):
+        monkeypatch.setattr(doctor, name, broken)
+    found = list(examine(load_settings()))
+    assert one(found, "disk").state == "problem"
+    assert one(found, "PyAV").state == "broken"
+    assert "input/output error" in one(found, "disk").detail
+    assert not [finding for finding in found if finding.name == "networks"]
+
+
+def test_a_loopback_device_is_judged_without_opening_it(tmp_path: Path) -> None:
+    module = tmp_path / "v4l2loopback"
+    (module / "parameters").mkdir(parents=True)
+    device = tmp_path / "video4"
+    device.write_bytes(b"")
+    found = doctor._loopback(module, [])
+    assert (found.state, found.detail) == ("problem", "v4l2loopback is loaded without a device")
+    assert found.fix.startswith("sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback")
+    (module / "parameters" / "exclusive_caps").write_text("N,N,N\n")
+    assert "browsers" in doctor._loopback(module, [str(device)]).detail
+    (module / "parameters" / "exclusive_caps").write_text("Y,N,N\n")
+    found = doctor._loopback(module, [str(device)])
+    assert (found.state, found.fix) == ("ok", "")
+    assert str(device) in found.detail
+
+
+def test_secure_boot_is_read_from_the_firmware(tmp_path: Path) -> None:
+    assert doctor._secure_boot(tmp_path) is False
+    variable = tmp_path / "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    variable.write_bytes(b"\x06\x00\x00\x00\x00")
+    assert doctor._secure_boot(tmp_path) is False
+    variable.write_bytes(b"\x06\x00\x00\x00\x01")
+    assert doctor._secure_boot(tmp_path) is True
+
+
+def test_downloaded_weights_that_changed_are_told(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "vox-adv-cpk.pth.tar").write_bytes(b"not the weights")
+    found = one(list(doctor._weights()), "weights")
+    assert found.state == "problem"
+    assert found.fix.startswith("puppetcam models pull vox-adv")
+
+
+def test_settings_that_are_wrong_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "engine.provder=cpu"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

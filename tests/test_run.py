@@ -1,0 +1,175 @@
+"""``puppetcam run``, through the command line, with the shipped networks."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pyvirtualcam
+from performed import NTSC, faces, read_video, write_avatar, write_video
+
+import models.bundle
+from puppetcam.cli import main
+
+ROOT = Path(__file__).parent.parent
+FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def avatar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_avatar(tmp_path_factory.mktemp("avatar") / "anna.png")
+
+
+@pytest.fixture(scope="module")
+def driving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("driving") / "driving.mp4", faces(FRAMES), NTSC)
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a virtual camera and without a display."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("'obs' backend: not installed")
+
+    monkeypatch.setattr(pyvirtualcam, "Camera", refuse)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+
+def test_a_video_drives_the_avatar_into_a_file(
+    avatar: Path, driving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = tmp_path / "film.mp4"
+    arguments = ["--avatar", str(avatar), "--source", str(driving), "--sink", f"file:{film}"]
+    # Settings may stand anywhere.
+    code = main(["run", "output.width=320", *arguments, "output.height=240", "--sink", "memory"])
+    said = capsys.readouterr()
+    assert code == 0
+    images, _ = read_video(film)
+    assert len(images) >= 1
+    assert images[0].shape == (240, 320, 3)
+    corner = images[0][215:, 270:].max(axis=2)  # where the label is
+    assert corner.max() > 190
+    assert corner.min() < 70
+    for part in (
+        "avatar 1: anna",
+        "on onnxruntime CPU",
+        'AI label on: "AI", bottom-right',
+        "source: driving.mp4, 640x480 at 29.97 fps",
+        f"output: file:{film}, memory",
+    ):
+        assert part in said.err
+    for part in ("frame age", "generate", f"of {FRAMES} frames delivered"):
+        assert part in said.out
+
+
+def test_the_time_is_up_and_the_label_can_be_turned_off_aloud(
+    avatar: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--avatar", str(avatar), "--source", "performer", "--sink", "memory"]
+    assert main(["run", *arguments, "--seconds", "2", "label.enabled=false"]) == 0
+    said = capsys.readouterr().err
+    assert "AI label off" in said
+    assert "source: performer, 640x480 at 30 fps" in said
+
+
+def test_a_folder_of_avatars_says_what_it_leaves_out(
+    driving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_avatar(tmp_path / "b.png")
+    write_avatar(tmp_path / "c.jpg")
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("no picture either")
+    arguments = ["--avatar", str(tmp_path), "--source", str(driving), "--sink", "memory"]
+    assert main(["run", *arguments]) == 0
+    said = capsys.readouterr().err
+    assert "puppetcam: left out: " in said
+    assert "a.png" in said
+    assert "avatar 1: b\navatar 2: c\n" in said
+    assert "notes" not in said
+
+
+def test_nowhere_to_show_the_avatar_is_one_line_with_the_fix(
+    avatar: Path, bare: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--avatar", str(avatar), "--source", "performer"]) == 2
+    found = capsys.readouterr().err.splitlines()[-1]
+    assert found.startswith("puppetcam: nowhere to show the avatar: virtualcam cannot be opened")
+    for part in ("v4l2loopback", "window needs a display", "--sink file:me.mp4"):
+        assert part in found
+
+
+def test_a_virtual_camera_asked_for_must_be_there(
+    avatar: Path, bare: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = tmp_path / "film.mp4"
+    sinks = ["--sink", f"file:{film}", "--sink", "virtualcam"]
+    assert main(["run", "--avatar", str(avatar), "--source", "performer", *sinks]) == 2
+    assert "puppetcam: virtualcam cannot be opened" in capsys.readouterr().err
+    assert not film.exists()
+
+
+def test_a_missing_camera_is_told_before_any_output_is_opened(
+    avatar: Path, bare: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--avatar", str(avatar), "--source", "camera:97"]) == 2
+    found = capsys.readouterr().err.splitlines()[-1]
+    assert found.startswith("puppetcam: there is no camera 97")
+    assert "virtualcam" not in found
+
+
+def test_mistakes_are_told_in_one_line(
+    avatar: Path, driving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    for arguments, part in [
+        (["--sink", "memory", "--sink", "memory"], "is given twice"),
+        (["--sink", f"file:{driving}", "--source", str(driving)], "is the source itself"),
+        (["--seconds", "0"], "--seconds must be above 0"),
+        (["--seconds", "nan"], "--seconds must be above 0"),
+        (["motion.limt=0.3"], "'motion.limit'"),
+        (["nonsense"], "not of the form key=value"),
+        (["--config", str(tmp_path / "none.yaml")], "none.yaml does not exist"),
+        (["engine.bundle=/nowhere"], "no bundle at"),
+        (["--avatar", str(tmp_path / "none.png")], "there is no such file"),
+        (["--avatar", str(tmp_path / "nothing")], "has no picture"),
+    ]:
+        assert main(["run", "--source", "performer", *arguments]) == 2
+        found = capsys.readouterr().err
+        assert found.startswith("puppetcam: ")
+        assert part in found
+        assert found.count("\n") == 1
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "--sauce", "performer"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+def test_sigterm_ends_it_and_prints_the_summary(avatar: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    arguments = ["--avatar", str(avatar), "--source", "performer", "--sink", f"file:{film}"]
+    bundle = f"engine.bundle={models.bundle.DEFAULT}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "puppetcam", "run", *arguments, bundle],
+        cwd=ROOT,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stderr is not None
+        said = []
+        for line in child.stderr:  # until the first picture
+            said.append(line)
+            if " fps, frame age " in line:
+                break
+        child.send_signal(signal.SIGTERM)
+        out, rest = child.communicate(timeout=60)
+    assert child.returncode == 0, "".join(said) + rest
+    assert "Traceback" not in rest
+    assert "frames delivered" in out
+    assert len(read_video(film)[0]) >= 1
