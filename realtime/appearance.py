@@ -47,7 +47,7 @@ class Appearance:
     light_side: float = -35.0
     """Degrees; below 0 the light comes from the picture's left."""
     light_strength: float = 1.0
-    """0.6 dim .. 1.15 bright."""
+    """0.6 dim .. 1.4 bright."""
     warmth: float = 0.0
     """-1 bluish .. 1 yellowish light."""
     seed: int = 0
@@ -143,7 +143,7 @@ def random_appearance(seed: int) -> Appearance:
         blush=spread(0.2, 0.9),
         lashes=0.9 if made_up else spread(0.2, 0.6),
         light_side=spread(-75, 75),
-        light_strength=spread(0.7, 1.15),
+        light_strength=spread(0.7, 1.15) * (1 + 0.25 * dark),  # a webcam exposes for the face
         warmth=spread(-0.9, 0.9),
         seed=seed,
     )

@@ -1,10 +1,11 @@
 """Hair and torso of a performer as surfaces; the face itself is in ``realtime.head``."""
 
+import cv2
 import numpy as np
 
 from realtime import texture
 from realtime.appearance import Appearance
-from realtime.head import Array, bell, smooth_line, step
+from realtime.curves import Array, bell, smooth_line, step
 from realtime.surface import Surface, grid_places
 
 _HAIR_GRID = (52, 73)
@@ -13,7 +14,7 @@ _TORSO_GRID = (26, 37)
 # Thickness over the crown and at the sides, centimetres.
 _THICKNESS = {
     "short": (1.7, 0.4), "crop": (0.6, 0.25), "side": (2.1, 0.5), "fringe": (1.9, 1.1),
-    "bob": (1.9, 1.3), "long": (1.8, 1.0), "curly": (3.0, 2.3), "receding": (0.6, 0.5),
+    "bob": (1.9, 1.3), "long": (1.8, 1.0), "curly": (2.5, 2.2), "receding": (0.6, 0.5),
     "beanie": (1.3, 0.6),
 }  # fmt: skip
 
@@ -63,7 +64,10 @@ def hair(look: Appearance) -> tuple[Array, Surface] | None:
             thick = thick + 0.16 * _lumps(rng, 1.4, 5) * away
         case _:
             thick = thick + 0.12 * top * _lumps(rng, 1.6, 5) * away
-    hug = 0.25 + 0.75 * step(0.0, 3.0, edge - y + 0.9)
+    # Hair hugs the head where it ends, forehead, cheeks and nape alike.
+    grown = np.pad((y < edge + 0.6).astype(np.uint8), 1, constant_values=1)
+    inward = cv2.distanceTransform(grown, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    hug = 0.2 + 0.8 * step(0.0, 6.0, inward)
     thick = 0.12 + (thick - 0.12) * hug
     rise = np.minimum(y + 2.5, 0)
     length = np.sqrt(x**2 + rise**2 + z**2)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realtime.appearance import Appearance
+from realtime.curves import Array
 from realtime.frame import Image
-from realtime.head import Array
 from realtime.surface import Light, blend
 
 _SHIFT = 4
@@ -67,7 +67,7 @@ def draw_eye(
     pen.stroke(parts[f"crease_{side}"][2:-1], pen.tone(skin, 0.6), 0.15, 0.6)
     patch, corner = pen.window(np.concatenate([upper, lower]), 3)
     if patch.size and np.linalg.norm(lower - upper, axis=1).max() > 0.35:
-        eye = np.full_like(patch, pen.tone((236, 230, 224), 0.93))
+        eye: Array = np.full_like(patch, pen.tone((236, 230, 224), 0.93))
         up, low = upper - corner, lower - corner
         middle, ring, hole = centre - corner, rim - corner, pupil - corner
         nose_end = np.concatenate([up[13:], low[13:][::-1]])
@@ -75,30 +75,31 @@ def draw_eye(
         colour = np.array(look.eyes, np.float32)
         _fill(eye, ring, pen.tone(colour, 0.42))
         _fill(eye, middle + (ring - middle) * 0.86, pen.tone(colour))
-        glow = middle + (ring - middle) * 0.58 + np.float32([0, 0.17 * scale])
+        glow = middle + (ring - middle) * 0.58 + np.array([0, 0.17 * scale])
         _fill(eye, glow, pen.tone(colour * 0.75 + 60))
         _fill(eye, hole, (16.0, 13.0, 13.0))
         # The upper lid throws its shadow on the ball.
-        dim = np.ones(patch.shape[:2], np.float32)
-        shadow = np.concatenate([up, up[::-1] + np.float32([0, 0.3 * scale])])
+        dim: Array = np.ones(patch.shape[:2], np.float32)
+        shadow = np.concatenate([up, up[::-1] + np.array([0, 0.3 * scale])])
         _fill(dim, shadow, 0.6)
         dim = cv2.GaussianBlur(dim, (0, 0), max(0.1 * scale, 0.4))
         eye = np.asarray(eye * dim[..., None], np.uint8)
-        x, y = middle + np.float32([0.2 * scale * np.sign(pen.light.direction[0]), -0.2 * scale])
+        x, y = middle + np.array([0.2 * scale * np.sign(pen.light.direction[0]), -0.2 * scale])
         spark = (round(float(x) * 16), round(float(y) * 16))
         radius = max(round(2.0 * scale), 6)
         cv2.circle(eye, spark, radius, (255.0, 255.0, 255.0), cv2.FILLED, cv2.LINE_AA, _SHIFT)
         blend(patch, eye, _cover(patch, np.concatenate([up, low[::-1]])))
-    rose = pen.tone(skin * np.float32([0.6, 0.47, 0.45]))
+    rose = pen.tone(skin * np.array([0.6, 0.47, 0.45]))
     pen.stroke(lower[1:-1], rose, 0.09, 0.45 + 0.4 * look.lashes)
     # Lashes: a band on the upper lid, thickest outside.
     thick = (0.1 + 0.12 * look.lashes) * scale
     taper = thick * np.interp(np.arange(17), [0, 4, 13, 16], [1.0, 1.1, 0.8, 0.4])
     band = upper - np.stack([np.zeros(17), taper], axis=1)
     if look.lashes > 0.6:
-        band[0] += (upper[0] - upper[3]) * 0.4 + np.float32([0, -0.1 * scale])
+        band[0] += (upper[0] - upper[3]) * 0.4 + np.array([0, -0.1 * scale])
     lash = np.minimum(np.array(look.hair_colour) * 0.3, 40)
-    _fill(pen.canvas, np.concatenate([band, upper[::-1] + (0, 0.03 * scale)]), pen.tone(lash))
+    below = upper[::-1] + np.array([0, 0.03 * scale])
+    _fill(pen.canvas, np.concatenate([band, below]), pen.tone(lash))
 
 
 def draw_brows(pen: Pen, look: Appearance, parts: Parts) -> None:
@@ -115,7 +116,7 @@ def draw_brows(pen: Pen, look: Appearance, parts: Parts) -> None:
         upper, lower = parts[f"brow_{side}"], parts[f"under_brow_{side}"]
         patch, corner = pen.window(np.concatenate([upper, lower]), 4)
         if patch.size:
-            mask = _cover(patch, np.concatenate([upper, lower[::-1]]) - corner) * 0.62
+            mask: Array = _cover(patch, np.concatenate([upper, lower[::-1]]) - corner) * 0.62
             mask = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(0.09 * pen.scale, 0.4))
             blend(patch, np.full_like(patch, pen.tone(hair, 0.72)), mask)
         top = upper[at] + part * (upper[at + 1] - upper[at])
@@ -141,14 +142,14 @@ def draw_mouth(pen: Pen, look: Appearance, parts: Parts) -> None:
     scale, lips = pen.scale, np.array(look.lips, np.float32)
     top, bottom = parts["lip_upper"] - corner, parts["lip_lower"] - corner
     in_top, in_bottom = parts["inner_upper"] - corner, parts["inner_lower"] - corner
-    picture = np.full_like(patch, pen.tone(lips, 0.98))
+    picture: Array = np.full_like(patch, pen.tone(lips, 0.98))
     _fill(picture, np.concatenate([top, in_top[::-1]]), pen.tone(lips, 0.8))
     bright = np.concatenate([(bottom + 2 * in_bottom)[6:15] / 3, (bottom + in_bottom)[14:5:-1] / 2])
     _fill(picture, bright, pen.tone(lips + 34))
     picture = cv2.GaussianBlur(picture, (0, 0), max(0.13 * scale, 0.5))
     gap = float(np.linalg.norm(in_bottom[10] - in_top[10]))
     if gap > 0.25:
-        inside = np.full_like(patch, (52.0, 18.0, 20.0))
+        inside: Array = np.full_like(patch, (52.0, 18.0, 20.0))
         _fill(inside, parts["tongue"] - corner, (150.0, 66.0, 66.0))
         for name, shade in (("teeth_lower", 0.72), ("teeth_upper", 0.92)):
             root, edge = parts[f"{name}_root"] - corner, parts[f"{name}_edge"] - corner
@@ -156,8 +157,8 @@ def draw_mouth(pen: Pen, look: Appearance, parts: Parts) -> None:
             between = list(_fixed(np.stack([root, edge], axis=1)[2:-2]))
             line = pen.tone((196, 184, 170), shade)
             cv2.polylines(inside, between, False, line, 1, cv2.LINE_AA, _SHIFT)
-        dim = np.ones(patch.shape[:2], np.float32)
-        lift = np.float32([0, scale])
+        dim: Array = np.ones(patch.shape[:2], np.float32)
+        lift = np.array([0, scale])
         _fill(dim, np.concatenate([in_top - lift, in_top[::-1] + 0.3 * lift]), 0.62)
         for ends in (slice(0, 5), slice(16, 21)):
             _fill(dim, np.concatenate([in_top[ends], in_bottom[ends][::-1]]), 0.35)
@@ -166,7 +167,7 @@ def draw_mouth(pen: Pen, look: Appearance, parts: Parts) -> None:
         blend(picture, inside, _cover(patch, np.concatenate([in_top, in_bottom[::-1]])))
     soft = _cover(patch, outline - corner) * np.float32(0.94)
     blend(patch, picture, cv2.GaussianBlur(soft, (0, 0), max(0.07 * scale, 0.35)))
-    line = pen.tone(lips * np.float32([0.5, 0.36, 0.36]))
+    line = pen.tone(lips * np.array([0.5, 0.36, 0.36]))
     pen.stroke(parts["inner_upper"], line, 0.11, 0.9 if gap < 1 else 0.5)
 
 
@@ -193,13 +194,13 @@ def glasses(look: Appearance) -> list[Array]:
 
 def draw_glasses(pen: Pen, look: Appearance, lines: Sequence[Array]) -> None:
     """``lines`` (n, 2) pixels of what ``glasses`` gives."""
-    for rim in lines[:2]:
-        patch, corner = pen.window(rim, 2)
-        if patch.size:
-            blend(patch, np.full_like(patch, 235), _cover(patch, rim - corner) * np.float32(0.06))
     drawn = list(lines)
     if look.glasses == "half":  # the frame's upper part alone
         drawn[:2] = [rim[19:] for rim in lines[:2]]
+    for rim in drawn[:2]:
+        patch, corner = pen.window(rim, 2)
+        if patch.size:
+            blend(patch, np.full_like(patch, 235), _cover(patch, rim - corner) * np.float32(0.05))
     width = max(1, round((0.2 if look.glasses == "square" else 0.14) * pen.scale))
     colour = pen.tone(look.glasses_colour)
     cv2.polylines(

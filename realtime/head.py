@@ -7,29 +7,23 @@ a sum of displacements, so mesh, lids and lips move by one matrix product and th
 points of the drawn curves themselves.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.landmarks import NAMES
-
-Array = NDArray[np.floating[Any]]
-"""Of float32 or float64."""
-
-AMOUNTS = ("mouth_open", "smile", "pucker", "brow", "eye_right", "eye_left")
-"""What an expression is made of, in the order of the displacements."""
+from realtime.curves import Array, bell, step
+from realtime.moment import AMOUNTS, Moment
 
 ROWS, COLUMNS = 76, 69
-PIVOT = np.array([0.0, 5.5, -0.5], np.float32)
-"""The point that the head turns about: the top of the neck."""
 FACE_HEIGHT = 17.8
 """Forehead to chin."""
 _EYE_X, _EYE_Z, _EYE_RADIUS = 3.18, 5.5, 1.3
 _MOUTH_Y = 6.95
+_SIDES = (("right", -1), ("left", 1))
+"""The person's side and its sign on the picture's x axis."""
 
 # Height, half width and front depth of the bare skull's cross-sections, crown to under the chin.
 _PROFILE = (
@@ -75,51 +69,15 @@ class Shape:
     """0..1.5 cm, how far a beard stands out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Pose and expression at one moment; the default looks ahead with a closed mouth."""
-
-    yaw: float = 0.0
-    """Degrees; above 0 the nose turns to the picture's right (the person's left)."""
-    pitch: float = 0.0
-    """Degrees; above 0 the face looks up."""
-    roll: float = 0.0
-    """Degrees; above 0 the crown tilts to the picture's right."""
-    x: float = 0.0
-    """Shift to the picture's right, in frame heights."""
-    y: float = 0.0
-    """Shift down, in frame heights."""
-    zoom: float = 1.0
-    """Size against the usual; above 1 is nearer."""
-    mouth_open: float = 0.0
-    """0 closed .. 1 wide open."""
-    smile: float = 0.0
-    """-0.5 sad .. 1 broad smile."""
-    pucker: float = 0.0
-    """-0.6 spread lips .. 1 pursed lips."""
-    brow: float = 0.0
-    """-0.7 frown .. 1 raised."""
-    eye_right: float = 1.0
-    """0 closed .. 1 open; 1.15 is startled."""
-    eye_left: float = 1.0
-    gaze_x: float = 0.0
-    """-1..1 of 26 degrees in the head; above 0 to the picture's right."""
-    gaze_y: float = 0.0
-    """-1..1 of 20 degrees in the head; above 0 up."""
-
-    def amounts(self) -> Array:
-        """(6,) float32 in the order of ``AMOUNTS``."""
-        return np.array([getattr(self, name) for name in AMOUNTS], np.float32)
-
-
 class Head:
     """The points of one head: ``points(moment)`` moves them, ``parts`` names them.
 
     ``parts``: "skin" and the "ear_*" meshes (row by row), and curves: "lid_upper_*",
     "lid_lower_*", "crease_*" (17 points outer to inner corner), "brow_*" (upper edge) and
     "under_brow_*" (lower edge, 9 points outer to inner), "lip_upper", "lip_lower" (outer contour)
-    and "inner_upper", "inner_lower" (21 points, picture left to right), "teeth_upper",
-    "teeth_lower", "tongue", "fixed" (chin, jaw, temples, forehead, nose).
+    and "inner_upper", "inner_lower" (21 points, picture left to right), "teeth_upper_root",
+    "teeth_upper_edge", "teeth_lower_root", "teeth_lower_edge", "tongue", "fixed" (landmarks on the
+    plain skin).
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -130,10 +88,9 @@ class Head:
         self._count = 0
         self._profile = self._make_profile()
         self._add_skin()
-        sides = (("right", -1), ("left", 1))
-        for side, sign in sides:
+        for side, sign in _SIDES:
             self._add_ear(side, sign)
-        for side, sign in sides:
+        for side, sign in _SIDES:
             self._add_eye(side, sign)
             self._add_brow(side, sign)
         self._add_mouth()
@@ -148,7 +105,7 @@ class Head:
     def points(self, moment: Moment) -> Array:
         """(N, 3) float32: all points of the face at ``moment``, before the head is turned."""
         moved = moment.amounts() @ self.moves.reshape(len(AMOUNTS), -1)
-        return self.neutral + moved.reshape(-1, 3)
+        return np.asarray(self.neutral + moved.reshape(-1, 3))
 
     def eye_centre(self, sign: int) -> Array:
         """(3,) centre of the eyeball at picture right (1) or left (-1)."""
@@ -170,7 +127,8 @@ class Head:
         height, width, depth = self._profile[:, :226]
         half = np.interp(y, height, width)
         inner = np.clip(1 - (x / half) ** 2, 0, 1)
-        return (np.interp(y, height, depth) * np.sqrt(inner) + self._bumps(x, y)).astype(np.float32)
+        depth = np.interp(y, height, depth) * np.sqrt(inner)
+        return np.asarray(depth + self._bumps(x, y), np.float32)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -257,7 +215,7 @@ class Head:
         y = y - (y - 4.5) * 0.42 * step(50, 100, np.degrees(np.abs(angle))) * step(4.5, 7, y)
         self.texture_points = np.stack([x, y, z], axis=-1).astype(np.float32)
         """(ROWS, COLUMNS, 3) the neutral skin, before a beard."""
-        out = self.beard_mask(self.texture_points) * self.shape.beard
+        out = self.beard_mask(self.texture_points, 2.5) * self.shape.beard
         z, y = z + 0.6 * out, y + 0.5 * out * step(9.5, 12, y)
         points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
         wide = step(1.3, 3.6, np.abs(x))
@@ -266,11 +224,11 @@ class Head:
         self._add("skin", points, self._expression(points, jaw.ravel()))
 
     @staticmethod
-    def beard_mask(points: Array) -> Array:
-        """0..1 where a full beard grows, for points (..., 3)."""
+    def beard_mask(points: Array, rise: float = 0.6) -> Array:
+        """0..1 where a full beard grows, for points (..., 3); ``rise``: cm to its full length."""
         x, y = np.abs(points[..., 0]), points[..., 1]
-        cheek_line = 5.0 + 2.2 * bell(x, 2.8, 1.6) - 3.2 * step(4.5, 7, x)
-        mask = step(-0.25, 0.6, y - cheek_line)
+        cheek_line = 5.3 + 1.9 * bell(x, 3.3, 1.1) - 3.2 * step(4.5, 7, x)
+        mask = step(-0.25, rise, y - cheek_line)
         lips = bell(x, 0, 2.1) * step(6.0, 6.3, y) * (1 - step(7.9, 8.3, y))
         return np.asarray(mask * np.clip(1 - 1.6 * lips, 0, 1))
 
@@ -298,8 +256,8 @@ class Head:
         x = centre[0] + sign * (1.42 - 2.8 * across) * s.eyes**0.6
         base = -0.08 - s.eye_tilt + (0.22 + s.eye_tilt) * across
         opened = {
-            "lid_upper": base - 0.6 * s.eyes * bulge ** (0.62 + 0.1 * (across - 0.4)),
-            "lid_lower": base + 0.38 * s.eyes * bulge**0.8,
+            "lid_upper": base - 0.6 * s.eyes**0.8 * bulge ** (0.62 + 0.1 * (across - 0.4)),
+            "lid_lower": base + 0.38 * s.eyes**0.8 * bulge**0.8,
             "crease": base - (0.9 * s.eyes + 0.06) * bulge**0.5 - 0.08,
         }
         closed = {
@@ -308,8 +266,9 @@ class Head:
             "crease": base - 0.55 * s.eyes * bulge**0.5 - 0.08,
         }
         amount = AMOUNTS.index(f"eye_{side}")
-        for name in opened:
-            shut, wide = (self._on_eyeball(x, y, centre) for y in (closed[name], opened[name]))
+        for name, y in opened.items():
+            wide = self._on_eyeball(x, y, centre)
+            shut = self._on_eyeball(x, closed[name], centre)
             moves = np.zeros((len(AMOUNTS), 17, 3), np.float32)
             moves[amount] = wide - shut
             # A smile pushes the lower lid up.
@@ -359,14 +318,13 @@ class Head:
                 moves[2, :, 1] += (0.18 if "lower" in name else -0.18) * (1 - a**2)
             self._add(name, points, moves)
         arc = np.linspace(-1, 1, 15)
-        for name, y, jaw in (("teeth_upper", 6.55, 0.0), ("teeth_lower", 8.0, 1.0)):
-            for edge in (0.0, 0.95 if jaw == 0 else -0.75):
-                points = np.stack(
-                    [2.15 * arc, y + edge - 0.12 * arc**2, 7.3 - 1.5 * arc**2], axis=1
-                ).astype(np.float32)
+        for name, root, length, drop in (("upper", 6.55, 0.95, 0.0), ("lower", 8.0, -0.75, 2.3)):
+            for end, reach in (("root", 0.0), ("edge", length)):
+                down = root + reach - 0.12 * arc**2
+                points = np.stack([2.15 * arc, down, 7.3 - 1.5 * arc**2], axis=1)
                 moves = np.zeros((len(AMOUNTS), 15, 3), np.float32)
-                moves[0, :, 1] = 2.3 * jaw
-                self._add(f"{name}_{'edge' if edge else 'root'}", points, moves)
+                moves[0, :, 1] = drop
+                self._add(f"teeth_{name}_{end}", points, moves)
         turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
         tongue = np.stack([1.45 * np.cos(turn), 8.0 + 0.75 * np.sin(turn), 6.6 + 0 * turn], axis=1)
         moves = np.zeros((len(AMOUNTS), 20, 3), np.float32)
@@ -379,78 +337,54 @@ class Head:
         height, width, _ = self._profile
         spots = {
             "nose_tip": (0.0, 3.85), "nose_bridge": (0.0, 0.15),
-            "right_nostril": (-1.4 * s.nose_width, 4.55), "left_nostril": (1.4 * s.nose_width, 4.55),
+            "right_nostril": (-1.4 * s.nose_width, 4.4),
+            "left_nostril": (1.4 * s.nose_width, 4.4),
             "forehead": (0.0, -5.7),
         }  # fmt: skip
         points = []
         for x, y in spots.values():
             points.append((x, y, float(self.surface(np.array(x), np.array(y)))))
-        for name, y, z in (("jaw", 8.9, 0.4), ("temple", 2.0, 0.0)):
+        for name, y, z in (("jaw", 8.9, 1.0), ("temple", 2.0, 0.0)):
             half = float(np.interp(y, height[:216], width[:216]))
-            for side, sign in (("right", -1), ("left", 1)):
+            for side, sign in _SIDES:
                 spots[f"{name}_{side}"] = (sign * half, y)
                 points.append((sign * half, y, z))
         array = np.array(points, np.float32)
         jaw = np.array([0.2 if "jaw" in name else 0.0 for name in spots])
         moves = self._expression(array, jaw)
-        self.fixed = tuple(spots)
+        self._fixed = tuple(spots)
         self._add("fixed", array, moves)
 
     def _landmarks(self) -> NDArray[np.intp]:
-        def curve(name: str) -> int:
-            side = "right" if "right" in name else "left"
-            plain = name.replace("_right", "").replace("_left", "").replace(f"{side}_", "")
-            mirror = -1 if side == "right" else 1
-            eye = {"outer": 6, "inner": 10}
-            match plain.split("_"):
-                case ["eye", corner]:
-                    return self._at(f"lid_upper_{side}", 0 if corner == "outer" else 16)
-                case ["lid", edge, *where]:
-                    return self._at(f"lid_{edge}_{side}", eye[where[0]] if where else 8)
-                case ["brow", *where]:
-                    place = {"outer": 0, "inner": 8}[where[0]] if where else 3
-                    return self._at(f"brow_{side}", place)
-                case ["chin"]:
-                    middle = self.neutral[COLUMNS // 2 : ROWS * COLUMNS : COLUMNS, 1]
-                    return COLUMNS // 2 + COLUMNS * (int(middle.argmax()) - 1)
-                case ["mouth"]:
-                    return self._at("lip_upper", 10 + 10 * mirror)
-                case ["inner", "lip", edge]:
-                    sided = 2 * mirror if name.endswith(("right", "left")) else 0
-                    return self._at(f"inner_{edge}", 10 + sided)
-                case ["lip", edge]:
-                    sided = 5 * mirror if name.endswith(("right", "left")) else 0
-                    return self._at(f"lip_{edge}", 10 + sided)
-            return self._at("fixed", self.fixed.index(name))
-
-        return np.array([-1 if name.endswith("iris") else curve(name) for name in NAMES])
-
-    def _at(self, part: str, number: int) -> int:
-        return self.parts[part].start + number
-
-
-def turned(points: Array, yaw: float, pitch: float, roll: float) -> Array:
-    """``points`` (..., 3) turned about ``PIVOT`` by angles in degrees, signs as in ``Moment``."""
-    y, p, r = np.radians([yaw, -pitch, roll])
-    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
-    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    matrix = (about_z @ about_x @ about_y).astype(np.float32)
-    return np.asarray((points - PIVOT) @ matrix.T + PIVOT, np.float32)
-
-
-def step(low: float, high: float, value: Array) -> Array:
-    """0 below ``low``, 1 above ``high``, smooth between."""
-    t = np.clip((np.asarray(value) - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
-
-
-def bell(value: Array, centre: float, width: float) -> Array:
-    return np.asarray(np.exp(-(((np.asarray(value) - centre) / width) ** 2)))
-
-
-def smooth_line(knots: Sequence[tuple[float, float]], at: Array, blur: float) -> Array:
-    """Straight lines through ``knots`` (x, y), rounded over about ``blur`` units of x."""
-    xs, ys = np.array(knots, np.float32).T
-    offsets = np.linspace(-blur, blur, 5)
-    return np.asarray(np.mean([np.interp(at + o, xs, ys) for o in offsets], axis=0))
+        middle = self.neutral[COLUMNS // 2 : ROWS * COLUMNS : COLUMNS, 1]
+        places = {
+            "chin": ("skin", COLUMNS // 2 + COLUMNS * (int(middle.argmax()) - 1)),
+            "lip_upper": ("lip_upper", 10),
+            "lip_lower": ("lip_lower", 10),
+            "inner_lip_upper": ("inner_upper", 10),
+            "inner_lip_lower": ("inner_lower", 10),
+        }
+        places |= {name: ("fixed", number) for number, name in enumerate(self._fixed)}
+        for side, sign in _SIDES:
+            for edge in ("upper", "lower"):
+                lid = f"lid_{edge}_{side}"
+                places[f"{side}_lid_{edge}_outer"] = (lid, 6)
+                places[f"{side}_lid_{edge}"] = (lid, 8)
+                places[f"{side}_lid_{edge}_inner"] = (lid, 10)
+                places[f"inner_lip_{edge}_{side}"] = (f"inner_{edge}", 10 + 2 * sign)
+            places[f"{side}_eye_outer"] = (f"lid_upper_{side}", 0)
+            places[f"{side}_eye_inner"] = (f"lid_upper_{side}", 16)
+            places[f"{side}_brow_outer"] = (f"brow_{side}", 0)
+            places[f"{side}_brow"] = (f"brow_{side}", 3)
+            places[f"{side}_brow_inner"] = (f"brow_{side}", 8)
+            places[f"mouth_{side}"] = ("lip_upper", 10 + 10 * sign)
+            places[f"lip_upper_{side}"] = ("lip_upper", 10 + 6 * sign)
+            places[f"lip_lower_{side}"] = ("lip_lower", 10 + 5 * sign)
+        numbers = []
+        for name in NAMES:
+            if name.endswith("_iris"):
+                numbers.append(-1)
+            else:
+                part, number = places[name]
+                numbers.append(self.parts[part].start + number)
+        return np.array(numbers)

@@ -6,14 +6,17 @@ import numpy as np
 
 from realtime import body, features, texture
 from realtime.appearance import Appearance
+from realtime.curves import Array, step
 from realtime.frame import Image
-from realtime.head import FACE_HEIGHT, Array, Head, Moment, step, turned
+from realtime.head import FACE_HEIGHT, Head
+from realtime.moment import Moment, turned
 from realtime.surface import Light, Surface, grid_places
 
 _CAMERA = 62.0
 """Centimetres from the camera to the ears: how strong perspective is."""
 _IRIS, _PUPIL = 0.6, 0.26
 """Radii, centimetres."""
+_COVERS_EARS = ("long", "bob", "fringe", "curly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class Sitter:
             still = turned(shell, 0.35 * moment.yaw, 0, 0.3 * moment.roll)
             shell = (1 - hanging) * turned(shell, *pose) + hanging * still
             shell_pixels = view.project(shell)
-            if self.look.hair in ("long", "bob", "fringe", "curly"):
+            if self.look.hair in _COVERS_EARS:  # its inside shows beside the neck
                 hair.draw(canvas, shell_pixels, shell, light, detail, inside=True)
         loose = turned(self._torso, 0.15 * moment.yaw, 0, 0.1 * moment.roll)
         neck = step(15.5, 10.5, self._torso[:, 1:2])
@@ -130,9 +133,10 @@ class Sitter:
     def _make_face(self) -> Surface:
         head, size = self.head, texture.SIZE
         rows, columns = head.texture_points.shape[:2]
-        ears = np.concatenate([np.tile([[at * size, 0.5 * size]], (102, 1)) for at in (0.16, 0.84)])
+        # Ears take the colour of the cheeks beside the nose, where nothing ever grows.
+        ears = np.repeat(np.array([[0.4, 0.42], [0.6, 0.42]]) * size, 102, axis=0)
         x, y, z = head.neutral[head.parts["skin"]].T
-        edge = -np.inf
+        edge = np.full(len(x), -np.inf)
         if self.look.hair not in ("bald", "receding"):
             angle = np.degrees(np.arctan2(x, z))
             edge = texture.hairline(self.look.hair, angle, self.look.seed) - 2.5
@@ -141,7 +145,7 @@ class Sitter:
             places=np.concatenate([grid_places(rows, columns, size), ears]).astype(np.float32),
             paint=texture.skin_texture(self.look, head),
             gloss=0.16,
-            hidden=np.concatenate([y < edge, np.zeros(204, bool)]),
+            hidden=np.concatenate([y < edge, np.full(204, self.look.hair in _COVERS_EARS)]),
         )
 
     def _place(self, moment: Moment, view: View) -> tuple[Array, Array, list[list[Array]]]:
@@ -150,8 +154,9 @@ class Sitter:
         placed = turned(self.head.points(moment), *pose)
         irises = []
         for sign in (-1, 1):
-            centre, rim = self.head.iris(sign, moment, _IRIS)
-            _, pupil = self.head.iris(sign, moment, _PUPIL)
+            large = self.look.shape.eyes**0.6
+            centre, rim = self.head.iris(sign, moment, _IRIS * large)
+            _, pupil = self.head.iris(sign, moment, _PUPIL * large)
             irises.append([view.project(turned(p, *pose)) for p in (centre, rim, pupil)])
         return placed, view.project(placed), irises
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.curves import Array
 from realtime.frame import Image
-from realtime.head import Array
 from realtime.raster import grid_triangles, rasterise
 
 
@@ -107,29 +107,29 @@ class Surface:
             return
         u, v = (np.ascontiguousarray(drawn.values[..., i]) for i in (0, 1))
         texel = cv2.remap(self.paint, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        cover = drawn.covered.astype(np.float32)
+        cover: Array = drawn.covered.astype(np.float32)
         if texel.shape[2] == 4:
             cover *= texel[..., 3] * np.float32(1 / 255)
-        colour = texel[..., :3] * drawn.values[..., 2:5] + drawn.values[..., 5:]
+        colour: Array = texel[..., :3] * drawn.values[..., 2:5] + drawn.values[..., 5:]
         # Past the edge, the colour of the nearest pixels.
         around = cv2.GaussianBlur(cover, (5, 5), 1.2)
-        spread = cv2.GaussianBlur(colour * cover[..., None], (5, 5), 1.2)
+        spread: Array = cv2.GaussianBlur(colour * cover[..., None], (5, 5), 1.2)
         spread /= np.maximum(around, 1e-3)[..., None]
         np.copyto(colour, spread, where=~drawn.covered[..., None])
+        shown: Image = np.clip(colour, 0, 255).astype(np.uint8)
         target = (int(size[0]), int(size[1]))
         cover = cv2.resize(
             cv2.GaussianBlur(cover, (3, 3), 0.7), target, interpolation=cv2.INTER_LINEAR
         )
         cover = np.clip(cover * 1.6 - 0.3, 0, 1)
-        colour = np.clip(colour, 0, 255).astype(np.uint8)
         blend(
             canvas[low[1] : high[1], low[0] : high[0]],
-            cv2.resize(colour, target, interpolation=cv2.INTER_LINEAR),
+            cv2.resize(shown, target, interpolation=cv2.INTER_LINEAR),
             cover,
         )
 
 
-def blend(patch: Image, over: Image, cover: Array) -> None:
+def blend(patch: Image, over: Array, cover: Array) -> None:
     """Lay ``over`` (H, W, 3) onto ``patch`` in place as far as ``cover`` (H, W) float32 0..1."""
     patch[:] = cv2.blendLinear(over, np.ascontiguousarray(patch), cover, 1 - cover)
 

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 
 from realtime.appearance import Appearance
+from realtime.curves import Array, bell, smooth_line, step
 from realtime.frame import Image
-from realtime.head import Array, Head, bell, smooth_line, step
+from realtime.head import Head
 
 SIZE = 512
 """Side of a texture, pixels."""
@@ -38,7 +39,7 @@ def hairline(style: str, degrees: Array, seed: int) -> Array:
 
 def noise(rng: np.random.Generator, blur_x: float, blur_y: float, size: int = SIZE) -> Array:
     """(size, size) float32 of mean 0 and deviation 1, smooth over the given pixels."""
-    field = rng.standard_normal((size, size)).astype(np.float32)
+    field: Array = rng.standard_normal((size, size)).astype(np.float32)
     field = cv2.GaussianBlur(
         field, (0, 0), max(blur_x, 0.01), sigmaY=max(blur_y, 0.01), borderType=cv2.BORDER_REFLECT
     )
@@ -113,8 +114,8 @@ def skin_texture(look: Appearance, head: Head) -> Image:
         tint(0.5 * step(-1.3, 0.0, edge - y), shade)
         _mix(paint, step(-0.5, 0.9, edge - y + 0.25 * strands) * 0.85, hair * 0.6)
     if look.beard != "none":
-        mask = _beard(look, head, place) * (0.75 + 0.25 * strands)
-        colour = hair * (0.5 + 0.6 * strands[..., None])
+        mask: Array = _beard(look, head, place) * (0.75 + 0.25 * strands)
+        colour: Array = hair * (0.5 + 0.6 * strands[..., None])
         if look.beard == "stubble":
             mask, colour = 0.42 * mask * (0.6 + 0.4 * strands), hair * 0.7
         _mix(paint, np.clip(mask, 0, 1), colour)
@@ -165,7 +166,7 @@ def hair_texture(look: Appearance, degrees: Array, heights: Array) -> Array:
         light = 1 + 0.15 * np.tanh(fine) + 0.17 * np.tanh(1.3 * locks)
         ends = {"long": 2.5, "bob": 0.7, "fringe": 0.8}.get(look.hair, 0.45)
         edge = hairline(look.hair, degrees, look.seed)
-        fuzz = 0.2 * fine + 0.3 * locks * (ends if not curly else 1.4)
+        fuzz = 0.2 * fine + 0.3 * locks * (ends if not curly else 0.7)
         if look.hair not in ("long", "bob", "fringe", "curly"):
             fuzz = fuzz * (1 - 0.7 * step(45, 68, np.abs(degrees)))
         cover = step(-0.3, 0.3, edge - heights + fuzz)
@@ -215,13 +216,13 @@ def torso_texture(look: Appearance, across: Array, heights: Array) -> Image:
 def backdrop(look: Appearance, width: int, height: int) -> Image:
     """(height, width, 3) uint8 RGB: what stands still behind the performer."""
     rng = np.random.default_rng(look.seed + 3)
-    wall = np.array(look.backdrop_colour, np.float32)
+    wall: Array = np.array(look.backdrop_colour, np.float32)
     if look.backdrop == "night":
         wall = wall * [0.2, 0.22, 0.3]
     across = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     lit = across if look.light_side > 0 else 1 - across
-    paint = wall * (0.78 + 0.3 * lit - 0.18 * down)
+    paint: Array = wall * (0.78 + 0.3 * lit - 0.18 * down)
     unit = height / 480
 
     def box(x: float, y: float, w: float, h: float, colour: Array) -> None:
