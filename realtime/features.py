@@ -146,7 +146,7 @@ def draw_mouth(pen: Pen, look: Appearance, parts: Parts) -> None:
     _fill(picture, np.concatenate([top, in_top[::-1]]), pen.tone(lips, 0.8))
     bright = np.concatenate([(bottom + 2 * in_bottom)[6:15] / 3, (bottom + in_bottom)[14:5:-1] / 2])
     _fill(picture, bright, pen.tone(lips + 34))
-    picture = cv2.GaussianBlur(picture, (0, 0), max(0.13 * scale, 0.5))
+    picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), max(0.13 * scale, 0.5)), np.uint8)
     gap = float(np.linalg.norm(in_bottom[10] - in_top[10]))
     if gap > 0.25:
         inside: Array = np.full_like(patch, (52.0, 18.0, 20.0))

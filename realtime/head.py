@@ -334,26 +334,16 @@ class Head:
     def _add_fixed(self) -> None:
         """Landmarks on the plain skin, and the points that strokes start from."""
         s = self.shape
-        height, width, _ = self._profile
         spots = {
             "nose_tip": (0.0, 3.85), "nose_bridge": (0.0, 0.15),
             "right_nostril": (-1.4 * s.nose_width, 4.4),
             "left_nostril": (1.4 * s.nose_width, 4.4),
             "forehead": (0.0, -5.7),
         }  # fmt: skip
-        points = []
-        for x, y in spots.values():
-            points.append((x, y, float(self.surface(np.array(x), np.array(y)))))
-        for name, y, z in (("jaw", 8.9, 1.0), ("temple", 2.0, 0.0)):
-            half = float(np.interp(y, height[:216], width[:216]))
-            for side, sign in _SIDES:
-                spots[f"{name}_{side}"] = (sign * half, y)
-                points.append((sign * half, y, z))
-        array = np.array(points, np.float32)
-        jaw = np.array([0.2 if "jaw" in name else 0.0 for name in spots])
-        moves = self._expression(array, jaw)
+        x, y = np.array(list(spots.values())).T
+        array = np.stack([x, y, self.surface(x, y)], axis=1)
         self._fixed = tuple(spots)
-        self._add("fixed", array, moves)
+        self._add("fixed", array, self._expression(array, np.zeros(len(array))))
 
     def _landmarks(self) -> NDArray[np.intp]:
         middle = self.neutral[COLUMNS // 2 : ROWS * COLUMNS : COLUMNS, 1]
@@ -365,7 +355,11 @@ class Head:
             "inner_lip_lower": ("inner_lower", 10),
         }
         places |= {name: ("fixed", number) for number, name in enumerate(self._fixed)}
+        x, y, _ = self.neutral[self.parts["skin"]].T
         for side, sign in _SIDES:
+            for name, height in (("jaw", 8.9), ("temple", 2.0)):
+                outmost = np.where(np.abs(y - height) < 0.35, sign * x, -np.inf).argmax()
+                places[f"{name}_{side}"] = ("skin", int(outmost))
             for edge in ("upper", "lower"):
                 lid = f"lid_{edge}_{side}"
                 places[f"{side}_lid_{edge}_outer"] = (lid, 6)

@@ -93,7 +93,8 @@ PORTRAITS: dict[str, tuple[Appearance, Callable[[Image], Image]]] = {
         Appearance(
             shape=Shape(
                 width=0.97, jaw=0.9, chin=-0.3, cheeks=0.5, nose_width=1.12, nose_length=0.9,
-                eyes=1.15, eye_tilt=0.16, brow_y=-0.15, brow_thickness=0.75, brow_arch=0.2, lips=1.2,
+                eyes=1.15, eye_tilt=0.16, brow_y=-0.15, brow_thickness=0.75, brow_arch=0.2,
+                lips=1.2,
             ),
             skin=(146, 94, 66), lips=(140, 62, 62), eyes=(76, 48, 30), hair="curly",
             hair_colour=(46, 32, 28), clothes="v-neck", clothes_colour=(212, 150, 62),
