@@ -23,6 +23,8 @@ from realtime.sinks import MemorySink
 if TYPE_CHECKING:
     from realtime.puppeteer import Puppeteer, Step
 
+FIRST_PICTURE_S = 60.0
+"""Longest wait for the first picture."""
 WARM_UP = 3
 """Steps that are not counted: a runtime makes its plans in the first ones."""
 
@@ -91,7 +93,8 @@ def measure_pipeline(
     watch: "Callable[[Pipeline, Step], None]" = lambda pipeline, step: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Summary, SourceFacts]:
-    """``source`` through the real pipeline into a memory sink for ``seconds``, or to its end.
+    """``source`` through the real pipeline into a memory sink: for ``seconds`` from the first
+    picture on, or to the source's end. A minute without a picture ends it too.
 
     ``stopped`` is asked all the time and ends it early; ``watch`` gets the pipeline and each step.
     Raises SourceError.
@@ -105,12 +108,14 @@ def measure_pipeline(
 
     metrics = Metrics(clock)
     pipeline = Pipeline(opened, puppeteer, [MemorySink(keep=1)], metrics, settings.camera)
-    ends: list[float] = []
+    ends_at = clock() + FIRST_PICTURE_S
+    counting = False
 
     def over() -> bool:
-        if not ends:
-            ends.append(clock() + seconds)
-        return stopped() or clock() >= ends[0]
+        nonlocal ends_at, counting
+        if metrics.delivered and not counting:
+            ends_at, counting = clock() + seconds, True
+        return stopped() or clock() >= ends_at
 
     pipeline.run(until=over, watch=lambda step: watch(pipeline, step))
     return metrics.summary(), facts[0]

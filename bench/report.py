@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.errors import SettingsError, SinkError
+from config.errors import SettingsError, SinkError, SourceError
 
 if TYPE_CHECKING:
     from bench.latency import ModelTimes, SourceFacts
@@ -104,8 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         _write(target, text + "\n")
     print(text if arguments.json == "-" else report.table())
     if not report.pipeline.delivered:
-        print("puppetcam: no frame reached the sink: take more --seconds", file=sys.stderr)
-        return 1
+        raise SourceError(f"{arguments.source}: no frame of it reached the sink")
     return 0
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from config.errors import SettingsError, SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realtime.avatar import Avatar
     from realtime.pipeline import Pipeline
     from realtime.puppeteer import Step
 
@@ -72,23 +75,19 @@ def _run(arguments: argparse.Namespace) -> int:
         for avatar in avatars:
             for note in avatar.notes:
                 status.say(f"avatar {avatar.name}: {note}")
-        # Each at least TURN_S long: the first one has the driver's neutral pose to find.
-        turns = max(1, min(len(avatars), int(seconds / TURN_S)))
+        turns = Turns(avatars, seconds)
         status.say(
-            f"the built-in performer drives {', '.join(one.name for one in avatars[:turns])} for "
+            f"the built-in performer drives {', '.join(one.name for one in turns.avatars)} for "
             f"{seconds:g} s on {assembly.engine.provider}"
         )
-        began_s: float | None = None
         with tqdm(total=seconds, unit="s", bar_format=BAR, mininterval=_interval_s()) as bar:
 
             def watch(pipeline: "Pipeline", step: "Step") -> None:
-                nonlocal began_s
                 now = step.frame.captured_at
-                began_s = now if began_s is None else began_s
-                bar.update(min(now - began_s, seconds) - bar.n)
-                shown = puppeteer.avatar or avatars[0]
-                turn = avatars[min(int((now - began_s) / seconds * turns), turns - 1)]
-                if turn is not shown:
+                turn = turns.at(now)
+                bar.update(min(turns.passed_s, seconds) - bar.n)
+                shown = puppeteer.avatar or turn
+                if shown is not turn:
                     pipeline.post(lambda owned: owned.set_avatar(turn))
                 panels = {
                     "driving": step.result if step.driving is None else step.driving,
@@ -102,12 +101,31 @@ def _run(arguments: argparse.Namespace) -> int:
                 puppeteer, "performer", settings, seconds, stopped=stopped.is_set, watch=watch
             )
     if not summary.delivered:
-        raise SourceError(f"no frame was ready within {seconds:g} s; take more --seconds")
+        raise SourceError("the demo ended before the first picture was ready")
     print(summary.table())
     print(f"\nThe film: {arguments.output.resolve()}")
     print("Next, with a webcam: puppetcam run --avatar YOUR_PICTURE")
     print("Something missing?   puppetcam doctor")
     return 0
+
+
+class Turns:
+    """Whose turn it is: as many avatars as get ``TURN_S``, equally long, the first one at least
+    (it has the driver's neutral pose to wait for)."""
+
+    def __init__(self, avatars: "Sequence[Avatar]", seconds: float) -> None:
+        self.avatars = tuple(avatars[: max(1, int(seconds / TURN_S))])
+        self._seconds = seconds
+        self._began_s: float | None = None
+        self.passed_s = 0.0
+        """Between the first and the last moment asked for."""
+
+    def at(self, now: float) -> "Avatar":
+        """The avatar for ``now``, seconds on any clock; the first call begins the show."""
+        self._began_s = now if self._began_s is None else self._began_s
+        self.passed_s = max(now - self._began_s, 0.0)
+        number = int(self.passed_s / self._seconds * len(self.avatars))
+        return self.avatars[min(number, len(self.avatars) - 1)]
 
 
 def _interval_s() -> float:

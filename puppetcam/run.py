@@ -27,7 +27,7 @@ MEANING = {
     "live": "live",
     "holding": "holding: your face is hidden",
     "lost": "no face: look into the camera",
-    "no camera": "no camera: waiting for it to come back",
+    "no camera": "no picture from the camera: waiting for it",
     "panic": "paused: P goes on",
 }
 """Of ``realtime.puppeteer.Status``, for the user."""
@@ -126,6 +126,8 @@ def _run(arguments: argparse.Namespace) -> int:
             status.end()
             if metrics.delivered:
                 print(metrics.summary().table())
+            else:
+                status.say("it ended before the first picture was ready")
     return 0
 
 
@@ -197,5 +199,5 @@ def _open_sinks(
         reasons = "; ".join(str(one) for one in missing)
         raise SinkError(f"nowhere to show the avatar: {reasons}; or record with --sink file:me.mp4")
     for one in missing:
-        status.say(f"without {one}")
+        status.say(f"note: {one}")
     return sinks

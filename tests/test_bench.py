@@ -129,7 +129,7 @@ def test_a_table_for_people_and_a_file_for_later(
 ) -> None:
     target = tmp_path / "figures.json"
     target.write_text("old")
-    arguments = ["bench", "--avatar", str(avatar), "--seconds", "2", "--json", str(target)]
+    arguments = ["bench", "--avatar", str(avatar), "--seconds", "1", "--json", str(target)]
     bundle = str(models.bundle.DEFAULT)
     assert main([*arguments, "--bundle", bundle, "engine.threads=1"]) == 0
     table = capsys.readouterr().out
