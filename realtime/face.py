@@ -32,8 +32,10 @@ SEARCH_S = 0.3
 """Least time between two searches of the whole picture: a search takes 10 to 30 ms."""
 STAY_S = 2.0
 """For this long after a loss only a face near the lost one is taken; then any face."""
-NEAR = 0.75
+NEAR = 0.45
 """Farthest a face may be from the lost one to be the same, in sides of its crop."""
+JUMP = 0.35
+"""Farthest a face moves from one frame to the next, in sides of its crop."""
 SEARCH_WIDTH = 320
 """A video's pictures are searched at this width, pixels."""
 STILL_WIDTH = 960
@@ -84,7 +86,7 @@ class Tracker(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget the followed face: the next one may be anybody's, anywhere."""
+        """Forget whose face is followed: look again at once, and take the largest."""
         ...
 
 
@@ -104,15 +106,16 @@ class LandmarkTracker:
         self._size = size
         self._min_face_px = settings.min_face_px
         self._is_bundle = is_bundle
-        self.reset()
         path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
         self._cascade = cv2.CascadeClassifier(str(path))
+        self._last: Face | None = None
+        self._seen_at = -math.inf
+        self.reset()
 
     def reset(self) -> None:
         """See ``Tracker``."""
-        self._last: Face | None = None
-        self._misses = 0
-        self._seen_at = -math.inf
+        self._is_anybody = True
+        self._misses = MISSES
         self._searched_at = -math.inf
         self._searches = 0
 
@@ -141,7 +144,8 @@ class LandmarkTracker:
         return sorted(faces, key=lambda face: -Crop.around(face.landmarks).side)
 
     def _follow(self, face: Face, now: float) -> Face:
-        self._last, self._misses, self._seen_at, self._searches = face, 0, now, 0
+        self._last, self._seen_at = face, now
+        self._misses, self._searches, self._is_anybody = 0, 0, False
         return face
 
     def _search(self, image: Image, now: float) -> Face | None:
@@ -154,7 +158,7 @@ class LandmarkTracker:
         crops.append(Crop.around(self._last.landmarks) if self._last else Crop.whole(image))
         faces = self._verified(image, crops)
         last = self._last
-        if last is None:
+        if last is None or self._is_anybody:
             return max(faces, key=lambda face: face.crop.side, default=None)
         if now - self._seen_at < STAY_S:
             faces = [face for face in faces if _distance(face, last) < NEAR]
@@ -203,7 +207,7 @@ class LandmarkTracker:
 
     def _continues(self, face: Face) -> bool:
         """Whether this can be the followed face one frame on: no jump in place or size."""
-        return self._last is not None and _distance(face, self._last) < NEAR / 2
+        return self._last is not None and _distance(face, self._last) < JUMP
 
 
 def open_tracker(settings: TrackingSettings, engine: "Engine | None" = None) -> LandmarkTracker:

@@ -111,7 +111,6 @@ class Puppeteer:
         self._motion.settings = settings.motion
         if settings.camera.mirror != before.camera.mirror:
             # Another picture altogether: nothing of the old one holds.
-            self._tracker.reset()
             self._smoother.reset()
             self.recentre()
         if settings.smoothing != before.smoothing:
@@ -133,7 +132,9 @@ class Puppeteer:
         self._from = self._to = self._neutral
 
     def recentre(self) -> None:
-        """Take the driver's neutral pose anew from the next frames."""
+        """Look for the driver anew, the largest face, and take the neutral pose from the next
+        frames: the way back when the tracker is on somebody else."""
+        self._tracker.reset()
         self._motion.recentre()
 
     def panic(self, on: bool) -> None:

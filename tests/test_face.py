@@ -139,13 +139,18 @@ def test_a_jump_to_another_face_in_one_frame_is_not_followed() -> None:
     assert follower.track(picture((370, 240, 150)), DT) is None
 
 
-def test_reset_forgets_whose_face_it_was() -> None:
+def test_reset_goes_to_the_largest_face_at_once() -> None:
+    """The way back from a stranger, while both are in the picture."""
     follower = tracker()
     follower.track(picture((150, 240, 140)), 0.0)
+    both = picture((150, 240, 140), (480, 240, 210))
+    still = follower.track(both, DT)
     follower.reset()
-    found = follower.track(picture((500, 240, 200)), DT)
-    assert found is not None
-    assert centre(found) == pytest.approx((500, 240), abs=8)
+    moved = follower.track(both, 2 * DT)
+    assert still is not None
+    assert moved is not None
+    assert centre(still) == pytest.approx((150, 240), abs=8)
+    assert centre(moved) == pytest.approx((480, 240), abs=8)
 
 
 def test_faces_below_the_smallest_size_are_left_alone() -> None:
