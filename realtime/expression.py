@@ -12,7 +12,14 @@ from models.landmarks import indices
 from realtime.crop import Points
 
 CLOSED = 0.2
-"""Part of the neutral lid gap that counts as closed: lids have thickness, networks smooth."""
+"""Part of the neutral lid gap that counts as closed: lids have thickness, networks smooth. The
+least that ``Blinks`` learns."""
+MOST_CLOSED = 0.7
+"""The most that ``Blinks`` learns: beyond, closed and open cannot be told apart."""
+DIP = 0.88
+"""Part of the neutral gap below which a blink begins and above which it has ended."""
+LONGEST_BLINK_S = 0.5
+"""Eyes that are lowered for longer look down or rest."""
 WIDE = 1.5
 """Lid gap against the neutral one beyond which the avatar's eyes open no further."""
 LOWER_LID = 0.25
@@ -40,33 +47,71 @@ _EYE_LINE = indices("right_eye_outer", "left_eye_outer")
 _NOSTRILS = indices("right_nostril", "left_nostril")
 
 
+class Blinks:
+    """Learns how closed this driver's closed eyes are read: networks make blinks shallow, more so
+    with glasses or in poor light, and the avatar's eyes are to close fully all the same."""
+
+    def __init__(self) -> None:
+        self.closed = CLOSED
+        """Part of the neutral lid gap that counts as closed now."""
+        self._since: float | None = None
+        self._depth = 1.0
+
+    def see(self, ratio: float, now: float) -> None:
+        """The mean of both eyes' lid gaps over the neutral ones at ``now``, seconds."""
+        if ratio < DIP:
+            if self._since is None:
+                self._since, self._depth = now, ratio
+            self._depth = min(self._depth, ratio)
+        elif self._since is not None:
+            if now - self._since <= LONGEST_BLINK_S:
+                # A little above the depth: not every blink is as deep.
+                found = min(max(self._depth * 1.1 + 0.02, CLOSED), MOST_CLOSED)
+                quick = 0.5 if found < self.closed else 0.3
+                self.closed += quick * (found - self.closed)
+            self._since = None
+
+
 def retarget(
-    moved: Points, avatar: Points, driving: Points, initial: Points, scale: float
+    moved: Points,
+    avatar: Points,
+    driving: Points,
+    initial: Points,
+    *,
+    scale: float,
+    blinks: Blinks,
+    now: float,
 ) -> Points:
     """``moved`` with its lids and lips set anew; all (48, 2), no crossing lids or lips.
 
     ``moved``: the avatar's landmarks after the transfer; ``avatar``: before it; ``driving``,
-    ``initial``: the driver's, now and neutral; ``scale``: avatar's face size over the driver's.
+    ``initial``: the driver's, now and neutral; ``scale``: avatar's face size over the driver's;
+    ``blinks`` sees the driver's lids at ``now``, seconds.
     """
     result = moved.copy()
     driver_growth = growth(driving, initial)
     avatar_growth = growth(moved, avatar)
+    ratios = []
     for corners, upper, lower in _EYES:
         neutral = max(_gap(initial, corners, upper, lower), 0.05 * _length(initial, corners))
-        ratio = _gap(driving, corners, upper, lower) / (neutral * driver_growth)
-        _set_lids(result, avatar, (corners, upper, lower), openness(ratio), avatar_growth)
+        ratios.append(_gap(driving, corners, upper, lower) / (neutral * driver_growth))
+    blinks.see(sum(ratios) / 2, now)
+    for eye, ratio in zip(_EYES, ratios, strict=True):
+        _set_lids(result, avatar, eye, openness(ratio, blinks.closed), avatar_growth)
     _set_lips(result, driving, initial, driver_growth, scale * avatar_growth)
     return result
 
 
-def openness(ratio: float) -> float:
+def openness(ratio: float, closed: float = CLOSED) -> float:
     """The avatar's lid gap over its own, from the driver's over the neutral one.
 
-    0 up to ``CLOSED``, 1 at 1, at most ``WIDE``.
+    0 up to ``closed``, 1 at 1, at most ``WIDE``. Where blinks are read shallow, noise would be
+    stretched along with them: then 1 is reached a little earlier.
     """
-    if ratio < 1:
-        return max(0.0, (ratio - CLOSED) / (1 - CLOSED))
-    return min(ratio, WIDE)
+    full = 1 - 0.25 * (closed - CLOSED)
+    if ratio < full:
+        return max(0.0, (ratio - closed) / (full - closed))
+    return min(max(ratio, 1.0), WIDE)
 
 
 def growth(points: Points, reference: Points) -> float:

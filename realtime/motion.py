@@ -16,7 +16,7 @@ from config.schema import MotionSettings
 from models.keypoints import Keypoints, inverse_2x2, motion_scale, relative_motion
 from models.landmarks import NAMES, indices
 from realtime.crop import CROP_RATIO, Crop, Points
-from realtime.expression import growth, retarget
+from realtime.expression import Blinks, growth, retarget
 from realtime.neutral import look_of, unneutral
 
 FOLLOW_S = 6.0
@@ -67,6 +67,7 @@ class Motion:
         self._is_face = landmarks == tuple(NAMES)
         self._avatar: Keypoints | None = None
         self._basis: NDArray[np.float32] | None = None
+        self._blinks = Blinks()
         self._zoom = zoom
         self._current: Reference | None = None
         self._start: Reference | None = None
@@ -151,7 +152,7 @@ class Motion:
         driving = current.stage.keypoints_from_frame(keypoints)
         if not self.settings.relative:
             return driving
-        return self._transfer(driving, current.initial)
+        return self._transfer(driving, current.initial, now)
 
     def _reference(self, keypoints: Keypoints, landmarks: Points) -> Reference:
         stage = Crop.around(landmarks).scaled(self._zoom)
@@ -191,7 +192,7 @@ class Motion:
             self._current = self._current._replace(stage=stage)
         return self._current
 
-    def _transfer(self, driving: Keypoints, initial: Keypoints) -> Keypoints:
+    def _transfer(self, driving: Keypoints, initial: Keypoints, now: float) -> Keypoints:
         avatar: Any = self._avatar
         adapt = self.settings.adapt_scale
         moved = relative_motion(avatar, driving, initial, adapt)
@@ -199,7 +200,15 @@ class Motion:
         if not self._is_face:
             return moved
         scale = float(motion_scale(avatar.value, initial.value)) if adapt else 1.0
-        value = retarget(moved.value, avatar.value, driving.value, initial.value, scale)
+        value = retarget(
+            moved.value,
+            avatar.value,
+            driving.value,
+            initial.value,
+            scale=scale,
+            blinks=self._blinks,
+            now=now,
+        )
         return Keypoints(value, moved.jacobian)
 
     def _limited(self, moved: Keypoints, avatar: Keypoints) -> Keypoints:

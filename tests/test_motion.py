@@ -11,7 +11,7 @@ from config.schema import MotionSettings
 from models.keypoints import Keypoints
 from models.landmarks import INDEX, NAMES, indices
 from realtime.crop import Crop
-from realtime.expression import CLOSED, openness
+from realtime.expression import CLOSED, Blinks, openness
 from realtime.motion import FACE_WIDTH, FOLLOW_S, LEASH, Motion, soft_limit
 from realtime.neutral import look_of, most_neutral
 
@@ -148,6 +148,35 @@ def test_openness_is_zero_closed_one_open_and_bounded() -> None:
     assert openness(1.0) == 1
     assert openness(9.0) == 1.5
     assert openness(0.999) == pytest.approx(1, abs=0.002)
+    shallow = [openness(ratio, 0.6) for ratio in (0.6, 0.75, 0.9, 1.0, 1.2)]
+    assert shallow == pytest.approx([0, 0.5, 1, 1, 1.2])
+
+
+def test_blinks_that_are_read_shallow_close_the_eyes_once_they_are_known() -> None:
+    """A network that reads closed eyes as 55 % open; the driver blinks every 2 s."""
+    motion = started()
+    depths = []
+    for i in range(int(16 / DT)):
+        t = i * DT
+        shut = 1.5 < t % 2 < 1.68
+        moved = driven(motion, face(lids=0.55 if shut else 1.0), t)
+        if shut:
+            depths.append(gap(moved.value))
+    neutral = gap(avatar_of().value)
+    assert depths[0] > 0.3 * neutral
+    assert depths[-1] == 0
+    assert gap(moved.value) == pytest.approx(neutral, rel=1e-3)
+
+
+def test_eyes_that_look_down_for_long_do_not_count_as_closed() -> None:
+    blinks = Blinks()
+    for i in range(300):
+        blinks.see(0.6 if i % 60 > 30 else 1.0, i * DT)
+    assert blinks.closed == CLOSED
+    blinks = Blinks()
+    for i in range(300):
+        blinks.see(0.0 if i % 30 > 26 else 1.0, i * DT)
+    assert blinks.closed == CLOSED
 
 
 angles = st.tuples(st.floats(-30, 30), st.floats(-20, 20), st.floats(-30, 30))
