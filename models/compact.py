@@ -242,6 +242,17 @@ class AvatarEncoder(nn.Module):
         return CompactAvatar(image, torch.cat([small, hints], 1), self.features(a).float())
 
 
+class Painting(NamedTuple):
+    """What the painter made, and of what; (B, 3, 256, 256) RGB 0..1."""
+
+    image: Tensor
+    carried: Tensor
+    """The avatar's own pixels, warped."""
+    painted: Tensor
+    alpha: Tensor
+    """(B, 1, 256, 256): 1 takes the carried pixel, 0 the painted one."""
+
+
 class Painter(nn.Module):
     """Warps the avatar's pixels and paints over them where they cannot show what is asked."""
 
@@ -258,8 +269,8 @@ class Painter(nn.Module):
 
     def forward(
         self, avatar: CompactAvatar, flow: Tensor, occlusion: Tensor, driving: Keypoints
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns image, warped avatar (B, 3, 256, 256) and alpha (B, 1, 256, 256), 1 = warped."""
+    ) -> "Painting":
+        """The avatar's features and pixels under the flow, painted over where needed."""
         size = flow.shape[1]
         warped = warp(torch.cat([avatar.features, avatar.small[:, :3]], 1), flow)
         features, small = warped[:, :64], warped[:, 64:]
@@ -275,7 +286,7 @@ class Painter(nn.Module):
         full = F.interpolate(moved, scale_factor=4.0, mode="bilinear", align_corners=False)
         full = full.permute(0, 2, 3, 1) + coordinate_grid(SIZE, flow)
         carried = warp(avatar.image, full)
-        return alpha * carried + (1 - alpha) * rgb, carried, alpha
+        return Painting(alpha * carried + (1 - alpha) * rgb, carried, rgb, alpha)
 
 
 class CompactModel(nn.Module):
@@ -323,5 +334,5 @@ class CompactModel(nn.Module):
     ) -> Tensor:
         """The avatar at ``keypoints``: (B, 3, 256, 256) RGB 0..1."""
         flow, occlusion = self.motion(avatar.small, avatar_keypoints, keypoints)
-        image: Tensor = self.painter(avatar, flow, occlusion, keypoints)[0]
-        return image
+        painting: Painting = self.painter(avatar, flow, occlusion, keypoints)
+        return painting.image

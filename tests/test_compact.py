@@ -78,7 +78,7 @@ def test_without_motion_unpainted_pixels_are_the_avatars_own(model: CompactModel
     code = model.encode(image)
     keypoints = model.keypoints(torch.rand(1, COUNT, 2) - 0.5)
     flow, occlusion = model.motion(code.small, keypoints, keypoints)
-    _, carried, _ = model.painter(code, flow, occlusion, keypoints)
+    carried = model.painter(code, flow, occlusion, keypoints).carried
     torch.testing.assert_close(carried, image, atol=2e-3, rtol=0)
 
 

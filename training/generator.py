@@ -34,6 +34,9 @@ class LossWeights:
     pixels: float = 1.0
     carried: float = 0.5
     """The warped avatar alone: the flow must be right without the painter's help."""
+    painted: float = 0.5
+    """The painted picture alone, at eyes and mouth: blended in at a few per cent it would learn
+    nothing, and then there would be no reason to blend in more."""
     edges: float = 1.0
     features: float = 0.10
     landmarks: float = 0.6
@@ -104,14 +107,15 @@ def train_generator(
         with autocast:
             code = model.encode(avatar)
             flow, occlusion = model.motion(code.small, avatar_keypoints, keypoints)
-            image, carried, alpha = model.painter(code, flow, occlusion, keypoints)
-            image, carried, alpha = image.float(), carried.float(), alpha.float()
+            painting = model.painter(code, flow, occlusion, keypoints)
+            image, carried, painted, alpha = (part.float() for part in painting)
             found_features, found = judge(image)
         region = _region(keypoints)
         weight = true * (1 + weigh.region * region)
         losses = {
             "pixels": weigh.pixels * _pyramid(image, driving, weight),
             "carried": weigh.carried * _pyramid(carried, driving, weight),
+            "painted": weigh.painted * _pyramid(painted, driving, weigh.region * true * region),
             "edges": weigh.edges * _edges(image, driving, weight),
             "features": weigh.features * _feature_loss(found_features, wanted_features, true),
             "landmarks": weigh.landmarks * _landmark_loss(found, keypoints.value),
