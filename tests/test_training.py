@@ -40,10 +40,11 @@ def test_drawn_landmarks_lie_on_the_drawn_eyes(drawn: list) -> None:
         for image, points, opened in zip(clip.images, clip.landmarks, opening, strict=True):
             if opened < 0.25:
                 continue
-            for x, y in points[irises]:
-                eye = image[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].mean()
-                skin = image[int(y) + 18 : int(y) + 24, int(x) - 3 : int(x) + 4].mean()
-                assert eye != pytest.approx(skin, abs=4)
+            for x, y in points[irises].astype(int):
+                pupil = image[y - 3 : y + 4, x - 3 : x + 4].mean(-1).min()
+                cheek = image[y + 18 : y + 26, x - 4 : x + 5].mean()
+                assert pupil < 70
+                assert pupil < cheek
 
 
 def test_portraits_and_clips_are_read_with_their_landmarks(tmp_path: Path, drawn: list) -> None:
@@ -81,21 +82,6 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
         load_portraits(tmp_path)
     with pytest.raises(SettingsError, match="no clips in"):
         load_clips(tmp_path)
-
-
-def test_a_thin_plate_warp_takes_points_to_their_targets() -> None:
-    image = np.zeros((SIZE, SIZE, 3), np.uint8)
-    points = np.array([[80, 80], [170, 90], [120, 170]], np.float32)
-    for x, y in points.astype(int):
-        cv2.circle(image, (int(x), int(y)), 4, (255, 255, 255), -1)
-    target = points + np.array([[9, -6], [-7, 5], [4, 8]], np.float32)
-    warped = pairs.thin_plate_warp(image, points, target)
-    labels = cv2.connectedComponentsWithStats((warped[..., 0] > 127).astype(np.uint8))
-    centres = labels[3][1:]
-    for one in target:
-        assert np.linalg.norm(centres - one, axis=1).min() < 1.0
-    held = pairs.thin_plate_warp(np.full_like(image, 7), points, target)
-    assert (held == 7).all()
 
 
 def test_warped_portraits_never_open_a_mouth(portraits: Portraits, drawn: list) -> None:
