@@ -45,7 +45,7 @@ def hair(look: Appearance) -> tuple[Array, Surface] | None:
         [0, 2.4, 4.8, 7.0, 8.8, 10.6, 9.5, 6.5, 6],
     )
     angle = np.radians(degrees)[None]
-    x = half[:, None] * look.shape.width * np.sin(angle)
+    x = half[:, None] * 1.035 * look.shape.width * np.sin(angle)
     y = np.repeat(height[:, None], columns, 1)
     z = np.where(np.cos(angle) > 0, front[:, None], back[:, None]) * np.cos(angle)
 

@@ -107,7 +107,7 @@ def draw_brows(pen: Pen, look: Appearance, parts: Parts) -> None:
     rng = np.random.default_rng(look.seed + 9)
     hair = np.array(look.hair_colour, np.float32)
     if look.age < 0.75:
-        hair = np.minimum(hair, 120)
+        hair = hair * min(1.0, 130 / float(hair.max()))  # fair people's brows are darker
     count = 46
     along, start = np.sort(rng.uniform(0.02, 7.99, count)), rng.uniform(0.1, 1, (count, 1))
     lean = rng.uniform(0.2, 0.42, (count, 1)) * pen.scale
@@ -177,7 +177,7 @@ def glasses(look: Appearance) -> list[Array]:
         look.glasses, (2.5, 1.75, 2.8)
     )
     turn = np.linspace(0, 2 * np.pi, 40)
-    middle, ear = 3.35 * look.shape.width, 7.75 * look.shape.width
+    middle, ear = 3.35 * look.shape.width, 8.05 * look.shape.width
     rims, temples = [], []
     for sign in (-1, 1):
         across = wide * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** (2 / power)

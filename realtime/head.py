@@ -17,8 +17,8 @@ from models.landmarks import NAMES
 from realtime.curves import Array, bell, step
 from realtime.moment import AMOUNTS, Moment
 
-ROWS, COLUMNS = 76, 69
-FACE_HEIGHT = 17.8
+ROWS, COLUMNS = 64, 57
+FACE_HEIGHT = 17.2
 """Forehead to chin."""
 _EYE_X, _EYE_Z, _EYE_RADIUS = 3.18, 5.5, 1.3
 _MOUTH_Y = 6.95
@@ -27,11 +27,11 @@ _SIDES = (("right", -1), ("left", 1))
 
 # Height, half width and front depth of the bare skull's cross-sections, crown to under the chin.
 _PROFILE = (
-    (-11.7, 0.0, 0.0), (-11.6, 1.9, 1.9), (-11.1, 3.7, 3.7), (-10.0, 5.3, 5.4), (-8.5, 6.5, 6.8),
-    (-6.5, 7.25, 7.8), (-4.5, 7.55, 8.25), (-2.5, 7.6, 8.4), (-1.2, 7.58, 8.1), (0.0, 7.55, 7.6),
-    (1.5, 7.5, 7.45), (3.0, 7.42, 7.55), (4.5, 7.2, 7.75), (6.0, 6.85, 7.95), (7.3, 6.4, 8.0),
-    (8.6, 5.8, 7.75), (9.8, 5.0, 7.45), (10.8, 4.05, 7.2), (11.5, 3.1, 6.9), (12.0, 2.3, 6.3),
-    (12.2, 2.0, 5.3), (12.0, 1.9, 3.8), (11.6, 1.7, 2.4),
+    (-11.7, 0.0, 0.0), (-11.6, 2.0, 1.9), (-11.1, 3.85, 3.7), (-10.0, 5.5, 5.4), (-8.5, 6.75, 6.8),
+    (-6.5, 7.5, 7.8), (-4.5, 7.8, 8.25), (-2.5, 7.88, 8.4), (-1.2, 7.88, 8.1), (0.0, 7.85, 7.6),
+    (1.5, 7.8, 7.45), (3.0, 7.73, 7.55), (4.5, 7.55, 7.75), (6.0, 7.25, 7.95), (7.3, 6.85, 8.0),
+    (8.6, 6.3, 7.75), (9.7, 5.5, 7.45), (10.6, 4.5, 7.2), (11.25, 3.45, 6.9), (11.75, 2.5, 6.3),
+    (11.95, 2.1, 5.3), (11.75, 1.95, 3.8), (11.4, 1.75, 2.4),
 )  # fmt: skip
 
 
@@ -176,7 +176,7 @@ class Head:
         bumps -= 0.12 * bell(ax, 0.0, 0.28) * bell(y, 5.6, 0.5)  # philtrum
         bumps -= 0.3 * bell(ax, 2.7 * s.mouth, 0.6) * bell(y, _MOUTH_Y, 0.6)  # corners
         bumps -= 0.35 * bell(ax, 0.0, 1.6) * bell(y, 8.75, 0.55)
-        bumps += 0.55 * bell(ax, 0.0, 1.5) * bell(y, 10.5 + s.chin, 1.0)  # chin
+        bumps += 0.55 * bell(ax, 0.0, 1.5) * bell(y, 10.3 + s.chin, 1.0)  # chin
         return np.asarray(bumps)
 
     def _expression(self, points: Array, jaw: Array) -> Array:
@@ -243,7 +243,7 @@ class Head:
         y = 1.9 - ring * tall * up
         back = ring * broad * back
         outward = 0.75 * (back + 1.6) * 0.55 + lift
-        x = sign * (7.05 * self.shape.width + outward)
+        x = sign * (7.35 * self.shape.width + outward)
         z = -0.6 - back - 0.12 * (y - 1.9)
         points = np.stack([x + 0 * z, y, z], axis=-1).reshape(-1, 3)
         self._add(f"ear_{side}", points, np.zeros((len(AMOUNTS), len(points), 3)))
@@ -284,8 +284,8 @@ class Head:
     def _add_brow(self, side: str, sign: int) -> None:
         s = self.shape
         along = np.linspace(0, 1, 9)
-        x = sign * (5.35 - 4.05 * along) * s.width
-        upper = -1.75 - 0.95 * along**0.7 - (0.35 + s.brow_arch) * np.sin(np.pi * along**0.8)
+        x = sign * (5.65 - 4.3 * along) * s.width
+        upper = -1.75 - 0.7 * along**0.7 - (0.35 + s.brow_arch) * np.sin(np.pi * along**0.8)
         upper = upper + 0.25 * along**2 + s.brow_y
         lower = upper + (0.16 + 0.62 * along**0.6) * s.brow_thickness * (1 - 0.15 * along**4)
         for name, y in (("brow", upper), ("under_brow", lower)):
@@ -338,7 +338,7 @@ class Head:
             "nose_tip": (0.0, 3.85), "nose_bridge": (0.0, 0.15),
             "right_nostril": (-1.4 * s.nose_width, 4.4),
             "left_nostril": (1.4 * s.nose_width, 4.4),
-            "forehead": (0.0, -5.7),
+            "forehead": (0.0, -5.35),
         }  # fmt: skip
         x, y = np.array(list(spots.values())).T
         array = np.stack([x, y, self.surface(x, y)], axis=1)
@@ -362,8 +362,8 @@ class Head:
                 places[f"{name}_{side}"] = ("skin", int(outmost))
             for edge in ("upper", "lower"):
                 lid = f"lid_{edge}_{side}"
-                places[f"{side}_lid_{edge}_outer"] = (lid, 6)
-                places[f"{side}_lid_{edge}"] = (lid, 8)
+                places[f"{side}_lid_{edge}_outer"] = (lid, 5)
+                places[f"{side}_lid_{edge}"] = (lid, 7)
                 places[f"{side}_lid_{edge}_inner"] = (lid, 10)
                 places[f"inner_lip_{edge}_{side}"] = (f"inner_{edge}", 10 + 2 * sign)
             places[f"{side}_eye_outer"] = (f"lid_upper_{side}", 0)

@@ -119,9 +119,9 @@ class Surface:
         shown: Image = np.clip(colour, 0, 255).astype(np.uint8)
         target = (int(size[0]), int(size[1]))
         cover = cv2.resize(
-            cv2.GaussianBlur(cover, (3, 3), 0.7), target, interpolation=cv2.INTER_LINEAR
+            cv2.GaussianBlur(cover, (5, 5), 0.9), target, interpolation=cv2.INTER_LINEAR
         )
-        cover = np.clip(cover * 1.6 - 0.3, 0, 1)
+        cover = np.clip(cover * 2 - 0.5, 0, 1)
         blend(
             canvas[low[1] : high[1], low[0] : high[0]],
             cv2.resize(shown, target, interpolation=cv2.INTER_LINEAR),

@@ -70,7 +70,7 @@ def test_iris_landmarks_lie_on_pupils_inside_coloured_irises(moment: Moment) -> 
 def test_between_open_lips_it_is_dark_and_between_closed_ones_there_is_no_gap() -> None:
     image, truth = draw(LOOK, Moment(mouth_open=1))
     upper, lower = at(truth, "inner_lip_upper"), at(truth, "inner_lip_lower")
-    scale = 0.45 * 480 / 17.8  # pixels per centimetre
+    scale = 0.45 * 480 / 17.2  # pixels per centimetre
     assert 1.8 * scale < lower[1] - upper[1] < 3.5 * scale
     cheek = pixel(image, at(truth, "nose_tip"), -40, 10).mean()
     assert pixel(image, upper + 0.6 * (lower - upper)).mean() < 0.45 * cheek
