@@ -23,6 +23,9 @@ NEUTRAL_GREY = 128
 LARGEST_PIXELS = 100_000_000
 """Larger pictures are refused: they would not fit into memory several times."""
 
+TIGHTEST = 0.8
+"""Part of the usual crop that an avatar is cut to where the picture ends close to the face."""
+
 _TEMPLES = indices("temple_right", "temple_left")
 _NOSE = indices("nose_bridge")[0]
 
@@ -64,7 +67,8 @@ def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
         notes.append(f"the face is only {height:.0f} pixels high; the result will look soft")
     if _turn(face) > 0.3:
         notes.append("the face is turned to the side; one that looks ahead moves better")
-    return Avatar(path.stem, Crop.around(face.landmarks).cut(image, size), tuple(notes))
+    crop = Crop.around(face.landmarks).within(image, TIGHTEST)
+    return Avatar(path.stem, crop.cut(image, size), tuple(notes))
 
 
 def read_picture(path: Path) -> Image:

@@ -48,6 +48,13 @@ class Crop:
         """The same centre with ``factor`` times the side."""
         return Crop(self.cx, self.cy, self.side * factor)
 
+    def within(self, image: Image, least: float) -> "Crop":
+        """Moved, and shrunk to at least ``least`` times its side, so that it stays in the picture
+        as far as that goes: a repeated edge is seen."""
+        height, width = image.shape[:2]
+        side = max(min(self.side, width - 1.0, height - 1.0), self.side * least)
+        return Crop(_inside(self.cx, side, width), _inside(self.cy, side, height), side)
+
     def to_frame(self, value: Points) -> Points:
         """(..., 2) crop coordinates -> frame pixels."""
         centre = np.array([self.cx, self.cy], np.float32)
@@ -95,6 +102,12 @@ class Crop:
         edge = cv2.BORDER_REPLICATE
         cut = cv2.warpAffine(image, back, (size, size), flags=flags, borderMode=edge)
         return np.asarray(cut, np.uint8)
+
+
+def _inside(centre: float, side: float, length: int) -> float:
+    """The nearest centre with which ``side`` lies in 0..length-1, or covers all of it."""
+    low, high = sorted((side / 2, length - 1 - side / 2))
+    return min(max(centre, low), high)
 
 
 def _blocks(low: float, high: float, block: int, length: int) -> tuple[int, int]:

@@ -137,9 +137,9 @@ def test_a_face_in_half_profile_is_noted(tmp_path: Path) -> None:
 
 
 def test_of_several_faces_the_largest_is_used_and_said(tmp_path: Path) -> None:
-    image = picture((120, 150, 140), (480, 260, 240), (170, 370, 150))
+    image = picture((90, 120, 120), (410, 250, 240), (90, 380, 120))
     avatar = load_avatar(saved(tmp_path / "family.png", image), tracker(), 256)
-    assert avatar.notes == ("3 faces found; the largest is used, on the right",)
+    assert avatar.notes == ("3 faces found; the largest is used, in the middle",)
     assert skin_box(avatar.image)[2] == pytest.approx(1 / CROP_RATIO, abs=0.05)
 
 

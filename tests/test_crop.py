@@ -100,3 +100,14 @@ def test_one_point_gives_a_crop_that_can_be_cut() -> None:
     crop = Crop.around(np.array([[5, 5]], np.float32))
     assert crop.side == 1
     assert crop.cut(ramp(), 8).shape == (8, 8, 3)
+
+
+def test_within_moves_then_shrinks_and_never_below_the_least() -> None:
+    picture = np.zeros((201, 301, 3), np.uint8)
+    assert Crop(150, 100, 100).within(picture, 0.8) == Crop(150, 100, 100)
+    assert Crop(20, 190, 100).within(picture, 0.8) == Crop(50, 150, 100)
+    assert Crop(150, 60, 220).within(picture, 0.8) == Crop(150, 100, 200)
+    least = Crop(150, 60, 300).within(picture, 0.8)
+    assert least.side == 240
+    assert least.cx == 150
+    assert least.cy == 80  # as near as it can be with the whole height in it
