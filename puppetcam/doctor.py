@@ -159,7 +159,7 @@ def _runtime() -> Iterator[Finding]:
     try:
         import onnxruntime
     except ImportError as error:
-        fix = 'pip install "puppetcam[cpu]", or "puppetcam[gpu]" with an NVIDIA card'
+        fix = 'in the folder of puppetcam: pip install ".[cpu]", or ".[gpu]" with an NVIDIA card'
         yield _bad("runtime", f"ONNX Runtime cannot be imported: {error}", fix)
         return
     providers = ", ".join(

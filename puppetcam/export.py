@@ -43,7 +43,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if error.name not in ("torch", "onnx"):
             raise
         raise MissingPackageError(
-            f'export needs {error.name}, which is not installed; pip install "puppetcam[export]"'
+            f"export needs {error.name}, which is not installed; "
+            'in the folder of puppetcam: pip install ".[export]"'
         ) from error
     from models.checkpoint import LICENCE
     from models.first_order import FirstOrderModel

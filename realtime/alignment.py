@@ -94,7 +94,8 @@ class AlignmentNetwork:
         except ImportError as error:
             raise MissingPackageError(
                 "tracking.tracker=face-alignment needs the package face-alignment; "
-                'pip install "puppetcam[face-alignment]", or use tracking.tracker=landmarks'
+                'in the folder of puppetcam: pip install ".[face-alignment]"; '
+                "or use tracking.tracker=landmarks"
             ) from error
         try:
             self._network: Any = face_alignment.FaceAlignment(

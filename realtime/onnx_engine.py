@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 CUDA_FIX = (
     "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install "
-    '"puppetcam[gpu]" "onnxruntime-gpu[cuda,cudnn]"'
+    '".[gpu]" "onnxruntime-gpu[cuda,cudnn]" in the folder of puppetcam'
 )
 """What mends a CUDA provider that is not there: both packages own the same module, and CUDA and
 cuDNN must be found."""
@@ -172,7 +172,7 @@ def _open(path: Path, settings: EngineSettings) -> Any:
     except ImportError as error:
         raise MissingPackageError(
             f"this bundle runs in ONNX Runtime, which cannot be imported ({_first_line(error)}); "
-            'pip install "puppetcam[cpu]", or "puppetcam[gpu]" with an NVIDIA card'
+            'in the folder of puppetcam: pip install ".[cpu]", or ".[gpu]" with an NVIDIA card'
         ) from error
     providers = ["CPUExecutionProvider"]
     if settings.provider != "cpu" and (

@@ -40,7 +40,7 @@ class TorchScriptEngine:
         except ImportError as error:
             raise MissingPackageError(
                 f"this bundle is TorchScript, for torch, which cannot be imported ({error}); "
-                'pip install "puppetcam[export]", or use an ONNX bundle'
+                'in the folder of puppetcam: pip install ".[export]", or use an ONNX bundle'
             ) from error
         self._torch: Any = torch
         self.bundle = bundle

@@ -357,5 +357,6 @@ def test_without_torch_the_command_names_the_extra(tmp_path: Path) -> None:
     )
     assert found.returncode == 2
     assert found.stderr == (
-        'puppetcam: export needs torch, which is not installed; pip install "puppetcam[export]"\n'
+        "puppetcam: export needs torch, which is not installed; "
+        'in the folder of puppetcam: pip install ".[export]"\n'
     )

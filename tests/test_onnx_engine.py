@@ -189,7 +189,7 @@ def test_cuda_that_is_not_there_names_the_fix(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_cuda(monkeypatch)
-    with pytest.raises(EngineError, match=r"has no CUDA provider; .*puppetcam\[gpu\]") as caught:
+    with pytest.raises(EngineError, match=r"has no CUDA provider; .*\.\[gpu\]") as caught:
         OnnxEngine(bundle, EngineSettings(provider="cuda"))
     assert "\n" not in str(caught.value)
 
@@ -227,7 +227,7 @@ def test_auto_on_the_cpu_is_loud_only_where_there_is_a_card(
     loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(loud) == driver
     if driver:
-        assert "puppetcam[gpu]" in loud[0].getMessage()
+        assert ".[gpu]" in loud[0].getMessage()
 
 
 def test_auto_on_the_cpu_is_loud_with_the_gpu_package(
@@ -256,8 +256,8 @@ def test_a_missing_runtime_names_the_extras(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingPackageError) as caught:
         OnnxEngine(bundle, CPU)
-    assert 'pip install "puppetcam[cpu]"' in str(caught.value)
-    assert "puppetcam[gpu]" in str(caught.value)
+    assert 'pip install ".[cpu]"' in str(caught.value)
+    assert ".[gpu]" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -150,6 +150,6 @@ def test_a_card_that_fails_is_left_for_the_cpu_loudly(
 
 def test_missing_torch_names_the_extra(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingPackageError, match=r'pip install "puppetcam\[export\]"') as caught:
+    with pytest.raises(MissingPackageError, match=r'pip install ".\[export\]"') as caught:
         TorchScriptEngine(bundle, CPU)
     assert "\n" not in str(caught.value)
