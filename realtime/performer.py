@@ -178,7 +178,10 @@ class Performer:
         self._clock, self._sleep = clock, sleep
         self._closed = threading.Event()
         self._next = 0
-        self._sitter = Sitter(self._appearance)  # before the first frame is due
+        # Prepare everybody before the first frame is due.
+        self._sitter = _sitter(self._appearance)
+        for look, _ in self._guests:
+            _sitter(look)
         _room(self._appearance, width, height)
         self._start = clock()
 
