@@ -18,6 +18,7 @@ from torch import Tensor
 
 from models.landmarks import indices
 from training.data import SIZE, Clip, Portraits, flipped
+from training.warp import thin_plate_warp
 
 Rng = np.random.Generator
 Points = NDArray[np.float32]
@@ -176,43 +177,6 @@ def _rigid_part(before: Points, after: Points) -> Points:
     homogeneous = np.concatenate([before, np.ones((len(before), 1), np.float32)], 1)
     affine = np.linalg.lstsq(homogeneous, after, rcond=None)[0]
     return np.asarray(homogeneous @ affine - before, np.float32)
-
-
-_CELLS = np.stack(np.meshgrid(*[np.linspace(0, SIZE - 1, 64)] * 2), -1).reshape(-1, 2)
-_ANCHORS = np.array(
-    [[x, y] for x in (-30, 50, 128, 206, 286) for y in (-30, 70, 170, 286)
-     if x in (-30, 286) or y in (-30, 286)], float)  # fmt: skip
-
-
-def thin_plate_warp(image: Picture, points: Points, target: Points) -> Picture:
-    """``image`` warped so that ``points`` land on ``target`` (both (N, 2) pixels), frame held.
-
-    Thin-plate spline (Bookstein 1989), evaluated on 64x64 cells.
-    """
-    knots = np.vstack([target, _ANCHORS]) / SIZE
-    values = np.vstack([points, _ANCHORS])
-    n = len(knots)
-    system = np.zeros((n + 3, n + 3))
-    system[:n, :n] = _radial(knots[:, None] - knots[None]) + 1e-5 * np.eye(n)
-    system[:n, n], system[:n, n + 1 :] = 1, knots
-    system[n:, :n] = system[:n, n:].T
-    weights = np.linalg.solve(system, np.vstack([values, np.zeros((3, 2))]))
-    cells = _CELLS / SIZE
-    flow = (
-        _radial(cells[:, None] - knots[None]) @ weights[:n] + weights[n] + cells @ weights[n + 1 :]
-    )
-    grid = cv2.resize(
-        flow.reshape(64, 64, 2).astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR
-    )
-    rows, columns = cv2.split(grid)[::-1]
-    edge = cv2.BORDER_REFLECT_101
-    warped = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=edge)
-    return np.asarray(warped, np.uint8)
-
-
-def _radial(difference: NDArray[np.float64]) -> NDArray[np.float64]:
-    square = (difference**2).sum(-1)
-    return np.asarray(square * np.log(square + 1e-9))
 
 
 def _face_mask(points: Points) -> NDArray[np.float32]:

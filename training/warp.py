@@ -1,0 +1,51 @@
+"""A picture bent so that given points land on given places: a thin-plate spline."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+CELLS = 64
+"""The spline is computed at the corners of 64 x 64 cells, and linear between them."""
+STIFFNESS = 1e-5
+"""Lets the points miss their places by a hair: two that nearly coincide would tear the picture."""
+
+_PLACES = (-0.12, 0.2, 0.5, 0.8, 1.12)
+_ANCHORS = np.array(
+    [[x, y] for x in _PLACES for y in _PLACES if {x, y} & {_PLACES[0], _PLACES[-1]}]
+)
+"""Points around the picture that stay, in sides of it."""
+
+
+def thin_plate_warp(
+    image: NDArray[np.uint8], points: NDArray[np.float32], target: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """The square ``image`` (S, S, 3) bent so that ``points`` land on ``target``, edges held.
+
+    Both (N, 2) pixels, whole numbers at pixel centres. Thin-plate spline (Bookstein 1989).
+    """
+    size = image.shape[0]
+    knots = np.vstack([target / size, _ANCHORS])
+    values = np.vstack([points / size, _ANCHORS])
+    n = len(knots)
+    system = np.zeros((n + 3, n + 3))
+    system[:n, :n] = _radial(knots[:, None] - knots[None]) + STIFFNESS * np.eye(n)
+    system[:n, n], system[:n, n + 1 :] = 1, knots
+    system[n:, :n] = system[:n, n:].T
+    weights = np.linalg.solve(system, np.vstack([values, np.zeros((3, 2))]))
+    line = np.arange(CELLS + 1) / CELLS
+    corners = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    bent = _radial(corners[:, None] - knots[None]) @ weights[:n] + weights[n]
+    bent = ((bent + corners @ weights[n + 1 :]) * size).astype(np.float32)
+    # Not cv2.resize: it takes the corners for the middles of cells, and the picture would grow.
+    place = np.arange(size, dtype=np.float32) * (CELLS / size)
+    columns, rows = np.meshgrid(place, place)
+    from_x, from_y = cv2.split(
+        cv2.remap(bent.reshape(CELLS + 1, CELLS + 1, 2), columns, rows, cv2.INTER_LINEAR)
+    )
+    edge = cv2.BORDER_REFLECT_101
+    return np.asarray(cv2.remap(image, from_x, from_y, cv2.INTER_LINEAR, borderMode=edge), np.uint8)
+
+
+def _radial(difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    square = (difference**2).sum(-1)
+    return np.asarray(square * np.log(square + 1e-9), np.float64)
