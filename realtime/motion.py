@@ -33,8 +33,8 @@ LONGEST_FRAME_S = 0.25
 """A longer pause between two frames with a face is not time spent looking at it."""
 BETTER = 0.7
 """A new reference is at most this part as far from neutral as the old one."""
-FACE_WIDTH = 2 / CROP_RATIO * 0.83
-"""Width of a face in a crop, crop coordinates: 0.83 of its height in portraits."""
+WIDTH_OF_FACE = 0.83
+"""Width of a face against its height, median over portraits."""
 KNEE = 0.6
 """Part of a limit that is reached unchanged."""
 JACOBIAN_LIMIT = 0.95
@@ -105,8 +105,11 @@ class Motion:
         """Move this avatar from now on; the driver's reference stays."""
         self._avatar = keypoints
         columns = [np.ones(len(keypoints.value)), *keypoints.value.T]
+        height = 2 / CROP_RATIO  # of faces in avatars: unsupervised keypoints do not tell it
         if self._is_face:
             columns.append(np.array([_forward(name) for name in NAMES]))
+            height = float(np.ptp(keypoints.value[:, 1]))
+        self._face_width = WIDTH_OF_FACE * height
         self._basis = np.stack(columns, axis=1).astype(np.float32)
         self._projector = self._basis @ np.linalg.pinv(self._basis)
 
@@ -217,7 +220,7 @@ class Motion:
         The displacement is split into what a linear map of the face (with its depth) explains, the
         head's, and the rest, the expression's. All of the head's part shrinks by one factor.
         """
-        limit = self.settings.limit * FACE_WIDTH
+        limit = self.settings.limit * self._face_width
         shift = moved.value - avatar.value
         head = self._projector @ shift
         travel = float(np.hypot(*head.T).max())

@@ -12,7 +12,7 @@ from models.keypoints import Keypoints
 from models.landmarks import INDEX, NAMES, indices
 from realtime.crop import Crop
 from realtime.expression import CLOSED, Blinks, openness
-from realtime.motion import FACE_WIDTH, FOLLOW_S, LEASH, Motion, soft_limit
+from realtime.motion import FOLLOW_S, LEASH, Motion, soft_limit
 from realtime.neutral import look_of, most_neutral
 
 UPPER = indices("right_lid_upper_outer", "right_lid_upper", "right_lid_upper_inner")
@@ -215,7 +215,8 @@ def test_a_closed_mouth_closes_the_avatars_and_an_open_one_opens_it_as_far(smile
 
 
 def test_extreme_turns_stop_at_the_limit_and_keep_the_face_whole() -> None:
-    avatar, limit = avatar_of(), MotionSettings().limit * FACE_WIDTH
+    avatar = avatar_of()
+    limit = MotionSettings().limit * 0.83 * np.ptp(avatar.value[:, 1])
     travels = []
     for yaw in range(0, 85, 5):
         moved = driven(started(avatar), face(yaw=yaw, pitch=yaw / 3))
