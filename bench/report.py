@@ -56,7 +56,7 @@ class Report:
         width = 22
         lines = [
             f"{self.date}  {self.machine}",
-            f"bundle {bundle.name}: {bundle.family}, {bundle.size} px, {bundle.precision}, "
+            f"bundle {bundle.name}: {bundle.family}, {bundle.output_size} px, {bundle.precision}, "
             f"frame graph {digest}, on {self.provider}, threads {self.threads}",
             f"source {source.name}: {source.width}x{source.height} at {source.fps:g} fps, "
             f"avatar {self.avatar}",

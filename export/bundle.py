@@ -70,6 +70,7 @@ def export_bundle(
                     format=format,
                     precision="fp32",
                     size=model.size,
+                    output_size=model.output_size,
                     keypoint_size=model.keypoint_size,
                     num_keypoints=model.num_keypoints,
                     landmarks=tuple(model.landmarks),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.compact import CompactModel
+from models.compact import CompactModel, Painting
 from models.first_order import FirstOrderModel
 from models.keypoints import Keypoints
 
@@ -56,30 +56,51 @@ class AvatarGraph(nn.Module):
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(1, 3, S, S) RGB 0..1."""
-        return tuple(self.model.encode(image))
+        """(1, 3, S, S) RGB 0..1 -> the fields of ``avatar_code``."""
+        return tuple(avatar_code(self.model, image))
 
 
 class FrameGraph(nn.Module):
-    """The avatar's fields and both keypoints -> picture."""
+    """The avatar's fields and both keypoints -> picture, or how to make it (``Painting``)."""
 
     def __init__(self, model: Model, avatar_type: type) -> None:
         super().__init__()
         self.model = model
         self.avatar_type = avatar_type
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor]:
-        """Avatar fields, avatar value and jacobian, value and jacobian -> (1, 3, S, S)."""
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Avatar fields, avatar value and jacobian, value and jacobian -> ``frame_outputs``."""
         avatar: Any = self.avatar_type(*tensors[:-4])
-        image = self.model.generate(avatar, Keypoints(*tensors[-4:-2]), Keypoints(*tensors[-2:]))
-        return (image,)
+        return frame_outputs(
+            self.model, avatar, Keypoints(*tensors[-4:-2]), Keypoints(*tensors[-2:])
+        )
+
+
+def avatar_code(model: Model, image: Tensor) -> Any:
+    """What an avatar graph gives, a NamedTuple. A compact model's networks do not need the picture
+    itself, only ``realtime.carry`` does."""
+    return model.encoder(image) if isinstance(model, CompactModel) else model.encode(image)
+
+
+def frame_outputs(
+    model: Model, avatar: Any, avatar_keypoints: Keypoints, keypoints: Keypoints
+) -> tuple[Tensor, ...]:
+    """What a frame graph gives: the picture, or of a compact model the fields of its Painting."""
+    if isinstance(model, CompactModel):
+        return tuple(model.paint(avatar, avatar_keypoints, keypoints))
+    return (model.generate(avatar, avatar_keypoints, keypoints),)
+
+
+def frame_names(model: Model) -> tuple[str, ...]:
+    """The names of ``frame_outputs``."""
+    return Painting._fields if isinstance(model, CompactModel) else ("image",)
 
 
 def graphs_of(model: Model, avatar_image: Tensor, driving_image: Tensor) -> tuple[Graph, ...]:
     """The graphs of ``model``, which must be in eval mode; the examples come from these pictures:
     (1, 3, size, size) and (1, 3, keypoint_size, keypoint_size) float32 RGB 0..1."""
     with torch.no_grad():
-        avatar: Any = model.encode(avatar_image)
+        avatar = avatar_code(model, avatar_image)
         driving = model.detect(driving_image)
     fields = tuple(f"avatar_{name}" for name in avatar._fields)
     presence = ("presence",) if isinstance(model, CompactModel) else ()
@@ -97,7 +118,7 @@ def graphs_of(model: Model, avatar_image: Tensor, driving_image: Tensor) -> tupl
     return (
         Graph("avatar", encode, {"image": avatar_image}, fields),
         Graph("keypoints", detect, {"image": driving_image}, ("value", "jacobian", *presence)),
-        Graph("frame", generate, frame_inputs, ("image",)),
+        Graph("frame", generate, frame_inputs, frame_names(model)),
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from config.schema import EngineSettings
-from export.graphs import Model
+from export.graphs import Model, avatar_code, frame_names, frame_outputs
 from models.bundle import Bundle
 from models.compact import CompactModel
 from realtime.onnx_engine import OnnxEngine
@@ -104,7 +104,7 @@ def _steps(model: Model) -> list[tuple[str, Outputs, Outputs]]:
     """Graph, its inputs and what the model makes of them: an avatar, then three drivers."""
     avatar_image = drawn_face(model.size, 0)
     with torch.inference_mode():
-        avatar: Any = model.encode(torch.from_numpy(avatar_image))
+        avatar = avatar_code(model, torch.from_numpy(avatar_image))
         avatar_keypoints = model.detect(torch.from_numpy(drawn_face(model.keypoint_size, 0)))
         encoded = _arrays(avatar, "avatar_")
         held = encoded | _arrays(avatar_keypoints, "avatar_")
@@ -119,9 +119,10 @@ def _steps(model: Model) -> list[tuple[str, Outputs, Outputs]]:
             else:
                 keypoints = model.detect(image)
             driving = _arrays(keypoints)
-            frame = model.generate(avatar, avatar_keypoints, keypoints)
+            tensors = frame_outputs(model, avatar, avatar_keypoints, keypoints)
+            frame = dict(zip(frame_names(model), (one.numpy() for one in tensors), strict=True))
             steps.append(("keypoints", {"image": driving_image}, driving | presence))
-            steps.append(("frame", held | driving, {"image": frame.numpy()}))
+            steps.append(("frame", held | driving, frame))
     return steps
 
 

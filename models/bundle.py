@@ -5,7 +5,8 @@ The graphs take and give float32, batch 1, pictures (1, 3, side, side) RGB 0..1:
 - ``keypoints``: image -> value (1, K, 2), jacobian (1, K, 2, 2), and where the network tells it,
   presence (1,), its confidence 0..1 that it sees a face
 - ``avatar``: image -> what the ``frame`` graph wants to know of the avatar, names ``avatar_...``
-- ``frame``: avatar_..., avatar_value, avatar_jacobian, value, jacobian -> image
+- ``frame``: avatar_..., avatar_value, avatar_jacobian, value, jacobian -> image; or, of the family
+  ``compact``, displacement, painted and alpha, of which ``realtime.carry`` makes the picture
 
 Opening checks every byte of the graphs; it does not know whether the networks are any good.
 """
@@ -41,7 +42,9 @@ class Bundle:
     precision: str
     """Of weights and arithmetic, e.g. "fp32"."""
     size: int
-    """Side of the avatar and of the output, pixels."""
+    """Side of the picture that the avatar graph takes, pixels."""
+    output_size: int
+    """Side of the frames, and so of the avatar's picture that is kept for them, pixels."""
     keypoint_size: int
     """Side of the driving crop that the keypoint graph takes, pixels."""
     num_keypoints: int
@@ -122,6 +125,7 @@ def write_manifest(bundle: Bundle) -> None:
         "format": bundle.format,
         "precision": bundle.precision,
         "size": bundle.size,
+        "output_size": bundle.output_size,
         "keypoint_size": bundle.keypoint_size,
         "num_keypoints": bundle.num_keypoints,
         "landmarks": list(bundle.landmarks),
@@ -167,6 +171,7 @@ def _checked(path: Path, found: dict[str, Any]) -> Bundle:
         format=cast(Any, _choice(path, found, "format", tuple(SUFFIXES))),
         precision=_field(path, found, "precision", str),
         size=_count(path, found, "size"),
+        output_size=_count(path, found, "output_size"),
         keypoint_size=_count(path, found, "keypoint_size"),
         num_keypoints=_count(path, found, "num_keypoints"),
         landmarks=tuple(_field(path, found, "landmarks", list)),

@@ -202,15 +202,21 @@ def _steepness(name: str) -> float:
     return 80.0
 
 
+class AvatarCode(NamedTuple):
+    """What the networks know of an avatar between frames."""
+
+    small: Tensor
+    """(B, 3 + 8, 64, 64): the picture, and hints for the motion network."""
+    features: Tensor
+    """(B, 64, 64, 64)."""
+
+
 class CompactAvatar(NamedTuple):
     """What is kept of an avatar between frames."""
 
     image: Tensor
     """(B, 3, 256, 256) RGB 0..1."""
-    small: Tensor
-    """(B, 3 + 8, 64, 64): the picture, and hints for the motion network."""
-    features: Tensor
-    """(B, 64, 64, 64)."""
+    code: AvatarCode
 
 
 class AvatarEncoder(nn.Module):
@@ -228,8 +234,8 @@ class AvatarEncoder(nn.Module):
         self.features = nn.Conv2d(64, 64, 3, 1, 1)
         self.hints = nn.Conv2d(64, DenseMotion.hints, 3, 1, 1)
 
-    def forward(self, image: Tensor) -> CompactAvatar:
-        """(B, 3, 256, 256) RGB 0..1 -> CompactAvatar."""
+    def forward(self, image: Tensor) -> AvatarCode:
+        """(B, 3, 256, 256) RGB 0..1 -> AvatarCode."""
         a = self.stem(image * 2 - 1)  # (B, 64, 64, 64)
         b = self.down1(a)
         c = self.down2(b)
@@ -239,22 +245,23 @@ class AvatarEncoder(nn.Module):
         a = a + _up(self.up0(b))
         small = F.avg_pool2d(image, 4) * 2 - 1
         hints = torch.tanh(self.hints(a)).float()
-        return CompactAvatar(image, torch.cat([small, hints], 1), self.features(a).float())
+        return AvatarCode(torch.cat([small, hints], 1), self.features(a).float())
 
 
 class Painting(NamedTuple):
-    """What the painter made, and of what; (B, 3, 256, 256) RGB 0..1."""
+    """How to make a frame of the avatar's picture of whatever size."""
 
-    image: Tensor
-    carried: Tensor
-    """The avatar's own pixels, warped."""
+    displacement: Tensor
+    """(B, 2, 64, 64): where each cell's content lies in the avatar, minus the cell's own place, x
+    and y in -1..1."""
     painted: Tensor
+    """(B, 3, 256, 256) RGB 0..1."""
     alpha: Tensor
-    """(B, 1, 256, 256): 1 takes the carried pixel, 0 the painted one."""
+    """(B, 1, 256, 256): 1 takes the avatar's own pixel, 0 the painted one."""
 
 
 class Painter(nn.Module):
-    """Warps the avatar's pixels and paints over them where they cannot show what is asked."""
+    """Paints over the avatar's own pixels where they cannot show what is asked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -268,9 +275,9 @@ class Painter(nn.Module):
         self.paint = nn.Sequential(conv(64, 64), nn.Conv2d(64, 4 * 16, 3, 1, 1))
 
     def forward(
-        self, avatar: CompactAvatar, flow: Tensor, occlusion: Tensor, driving: Keypoints
-    ) -> "Painting":
-        """The avatar's features and pixels under the flow, painted over where needed."""
+        self, avatar: AvatarCode, flow: Tensor, occlusion: Tensor, driving: Keypoints
+    ) -> Painting:
+        """What the avatar's features under the flow give, besides its own pixels."""
         size = flow.shape[1]
         warped = warp(torch.cat([avatar.features, avatar.small[:, :3]], 1), flow)
         features, small = warped[:, :64], warped[:, 64:]
@@ -283,10 +290,14 @@ class Painter(nn.Module):
         rgb, alpha = torch.sigmoid(painted[:, :3]), torch.sigmoid(painted[:, 3:] + 1)
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
         moved = (flow - grid.reshape(1, size, size, 2)).permute(0, 3, 1, 2)
-        full = F.interpolate(moved, scale_factor=4.0, mode="bilinear", align_corners=False)
-        full = full.permute(0, 2, 3, 1) + coordinate_grid(SIZE, flow)
-        carried = warp(avatar.image, full)
-        return Painting(alpha * carried + (1 - alpha) * rgb, carried, rgb, alpha)
+        return Painting(moved, rgb, alpha)
+
+
+def carry(image: Tensor, displacement: Tensor) -> Tensor:
+    """The avatar's own pixels (B, 3, n, n), moved by a displacement (B, 2, 64, 64)."""
+    size = image.shape[-1]
+    full = F.interpolate(displacement, size=(size, size), mode="bilinear", align_corners=False)
+    return warp(image, full.permute(0, 2, 3, 1) + coordinate_grid(size, displacement))
 
 
 class CompactModel(nn.Module):
@@ -294,6 +305,8 @@ class CompactModel(nn.Module):
 
     family = "compact"
     size = SIZE
+    output_size = 2 * SIZE
+    """Side of the frames that an exported model gives: the avatar's own pixels at that size."""
     keypoint_size = 128
     num_keypoints = COUNT
     landmarks = tuple(NAMES)
@@ -326,13 +339,20 @@ class CompactModel(nn.Module):
 
     def encode(self, image: Tensor) -> CompactAvatar:
         """(B, 3, 256, 256) RGB 0..1 -> CompactAvatar."""
-        avatar: CompactAvatar = self.encoder(image)
-        return avatar
+        return CompactAvatar(image, self.encoder(image))
 
     def generate(
         self, avatar: CompactAvatar, avatar_keypoints: Keypoints, keypoints: Keypoints
     ) -> Tensor:
         """The avatar at ``keypoints``: (B, 3, 256, 256) RGB 0..1."""
+        painting = self.paint(avatar.code, avatar_keypoints, keypoints)
+        carried = carry(avatar.image, painting.displacement)
+        return painting.alpha * carried + (1 - painting.alpha) * painting.painted
+
+    def paint(
+        self, avatar: AvatarCode, avatar_keypoints: Keypoints, keypoints: Keypoints
+    ) -> Painting:
+        """All of ``generate`` that needs the networks: the rest is ``carry`` and a blend."""
         flow, occlusion = self.motion(avatar.small, avatar_keypoints, keypoints)
         painting: Painting = self.painter(avatar, flow, occlusion, keypoints)
-        return painting.image
+        return painting

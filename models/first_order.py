@@ -30,7 +30,7 @@ class FirstOrderModel(nn.Module):
         """Random weights that move nothing yet; see ``from_checkpoint``."""
         super().__init__()
         self.config = config
-        self.size = config.size
+        self.size = self.output_size = config.size
         self.keypoint_size = config.size
         self.num_keypoints = config.num_keypoints
         self.kp_detector = KeypointDetector(config)

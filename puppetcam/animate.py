@@ -37,7 +37,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "(default), or its number, from 0",
     )
     parser.add_argument(
-        "--size", type=int, choices=(256, 512), default=256, help="side in pixels (default 256)"
+        "--size", type=int, choices=(256, 512), default=512, help="side in pixels (default 512)"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
     parser.add_argument(
@@ -52,6 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
     from realtime.face import open_tracker
+    from realtime.neutral import find_neutral
 
     driving: Path = arguments.driving
     output: Path = arguments.output
@@ -81,7 +82,13 @@ def _run(arguments: argparse.Namespace) -> int:
         face = None
         if number is None:
             frames = _frames(driving, "finding the best frame", total, stopped)
-            number, face = _most_neutral(frames, finder, settings.camera.mirror)
+            found = find_neutral(frames, finder, settings.camera.mirror)
+            if found is None:
+                raise SourceError(
+                    f"no face in any frame of {driving}; the driver's face must be seen from the "
+                    "front, well lit, and at least tracking.min_face_px high"
+                )
+            number, face = found
             status.say(f"best frame: {number}, counted from 0")
         puppeteer.take_reference(_frame(driving, number), face)
         width, height = row_size(3 if arguments.side_by_side else 1, size, captions=False)
@@ -164,39 +171,6 @@ def _frames(
                 bar.update()
     finally:
         source.close()
-
-
-def _most_neutral(
-    frames: "Iterator[Frame]", tracker: "Tracker", mirror: bool
-) -> "tuple[int, Face]":
-    """The number of the frame with the most neutral face, and that face; ``mirror``: looked for in
-    the flipped picture. Raises SourceError where there is no face at all."""
-    import cv2
-    import numpy as np
-
-    from realtime.neutral import Look, look_of, most_neutral
-
-    looks: list[Look] = []
-    found: list[tuple[int, Face]] = []
-    before_s, seen = 0.0, 0
-    for frame in frames:
-        seen += 1
-        image = np.asarray(cv2.flip(frame.image, 1), np.uint8) if mirror else frame.image
-        face = tracker.track(image, frame.captured_at)
-        if face is not None:
-            before = found[-1][1].landmarks if found else None
-            elapsed_s = frame.captured_at - before_s
-            looks.append(look_of(face.landmarks, before, elapsed_s, face.confidence))
-            found.append((frame.index, face))
-            before_s = frame.captured_at
-    if not found:
-        raise SourceError(
-            f"no face in any of the {seen} driving frames; the driver's face must be seen from the "
-            "front, well lit, and at least tracking.min_face_px high"
-        )
-    if len(looks) > 1:  # the first one has no speed of its own, which is no calm
-        looks[0] = looks[0]._replace(speed=looks[1].speed)
-    return found[most_neutral(np.array(looks))]
 
 
 def _frame(driving: Path, number: int) -> "Frame":

@@ -182,7 +182,7 @@ def _bundle(settings: "Settings") -> Iterator[Finding]:
     yield Finding(
         "bundle",
         "ok",
-        f"{bundle.name}, {bundle.family}, {bundle.size} px, {bundle.precision}; "
+        f"{bundle.name}, {bundle.family}, {bundle.output_size} px, {bundle.precision}; "
         f"{len(bundle.files)} files as their SHA-256 say",
     )
 
@@ -196,7 +196,7 @@ def _networks(settings: "Settings") -> Iterator[Finding]:
 
     engine = open_engine(settings.engine)
     try:
-        side = engine.bundle.size
+        side = engine.bundle.output_size
         grey = np.full((side, side, 3), 128, np.uint8)
         times = measure_model(engine, grey, seconds=0.0)
     finally:

@@ -62,7 +62,8 @@ def _run(arguments: argparse.Namespace) -> int:
         origin=arguments.origin or f"{checkpoint.name} (SHA-256 {_sha256(checkpoint)})",
     )
     megabytes = sum((bundle.path / name).stat().st_size for name in bundle.files) / 1e6
-    print(f"{bundle.path}: {bundle.family}, {bundle.size} px, {bundle.format}, {megabytes:.1f} MB")
+    side = bundle.output_size
+    print(f"{bundle.path}: {bundle.family}, {side} px, {bundle.format}, {megabytes:.1f} MB")
     return 0
 
 

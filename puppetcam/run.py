@@ -157,7 +157,8 @@ def _introduce(assembly: "Assembly", settings: "Settings", status: "StatusLine")
             status.say(f"  note: {note}")
     bundle = assembly.engine.bundle
     status.say(
-        f"networks: {bundle.name} ({bundle.family}, {bundle.size} px) on {assembly.engine.provider}"
+        f"networks: {bundle.name} ({bundle.family}, {bundle.output_size} px) "
+        f"on {assembly.engine.provider}"
     )
     label = settings.label
     if label.enabled:

@@ -56,7 +56,7 @@ def assemble(settings: Settings, pictures: Sequence[Path] = ()) -> Assembly:
     try:
         # The default bundle's landmark network follows the face: the engine's own where it is one.
         tracker = open_tracker(settings.tracking, engine)
-        avatars = load_avatars(pictures, tracker, engine.bundle.size)
+        avatars = load_avatars(pictures, tracker, engine.bundle.output_size)
         puppeteer = Puppeteer(engine, tracker, settings)
         puppeteer.set_avatar(avatars[0])
     except BaseException:

@@ -12,8 +12,8 @@ from realtime.frame import Image
 class Engine(Protocol):
     """Exported networks, ready to run. Not thread-safe: one thread calls it.
 
-    Pictures are (S, S, 3) uint8 RGB; keypoints are numpy, value (K, 2) and jacobian (K, 2, 2)
-    float32, in -1..1 of the picture they were read from.
+    Pictures are (S, S, 3) uint8 RGB, S = ``bundle.output_size`` but for driving crops; keypoints
+    are numpy, value (K, 2) and jacobian (K, 2, 2) float32, in -1..1 of the picture they are of.
     """
 
     bundle: Bundle
@@ -21,7 +21,7 @@ class Engine(Protocol):
     """Where it really runs, as the runtime reports it, e.g. "onnxruntime CPU"."""
 
     def set_avatar(self, image: Image) -> Keypoints:
-        """Encode the avatar, S = ``bundle.size``, once; returns its keypoints."""
+        """Encode the avatar, once; returns its keypoints."""
         ...
 
     def keypoints(self, image: Image) -> tuple[Keypoints, float]:
@@ -30,7 +30,7 @@ class Engine(Protocol):
         ...
 
     def generate(self, keypoints: Keypoints) -> Image:
-        """The avatar at these keypoints, S = ``bundle.size``. A fresh array on each call."""
+        """The avatar at these keypoints. A fresh array on each call."""
         ...
 
     def close(self) -> None:

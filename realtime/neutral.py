@@ -4,13 +4,17 @@ Read from the landmarks' geometry in the picture, so pitch is a guess from propo
 between people; the other terms hold for everybody.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.landmarks import indices
 from realtime.crop import Points
+from realtime.face import Face, Tracker
+from realtime.frame import Frame
 
 TYPICAL_PITCH = 0.6
 """``Look.pitch`` of a head that looks ahead: the median of portraits."""
@@ -99,3 +103,29 @@ def unneutral(looks: NDArray[np.float64]) -> NDArray[np.float64]:
 def most_neutral(looks: NDArray[np.float64]) -> int:
     """The row of (N, 7) looks that is closest to neutral."""
     return int(unneutral(looks).argmin())
+
+
+def find_neutral(
+    frames: Iterable[Frame], tracker: Tracker, mirror: bool = False
+) -> tuple[int, Face] | None:
+    """The index of the frame with the most neutral face, and that face; None without any face.
+
+    ``mirror``: looked for in the flipped pictures. Moves the tracker.
+    """
+    looks: list[Look] = []
+    found: list[tuple[int, Face]] = []
+    before_s = 0.0
+    for frame in frames:
+        image = np.asarray(cv2.flip(frame.image, 1), np.uint8) if mirror else frame.image
+        face = tracker.track(image, frame.captured_at)
+        if face is not None:
+            before = found[-1][1].landmarks if found else None
+            elapsed_s = frame.captured_at - before_s
+            looks.append(look_of(face.landmarks, before, elapsed_s, face.confidence))
+            found.append((frame.index, face))
+            before_s = frame.captured_at
+    if not found:
+        return None
+    if len(looks) > 1:  # the first one has no speed of its own, which is no calm
+        looks[0] = looks[0]._replace(speed=looks[1].speed)
+    return found[most_neutral(np.array(looks))]

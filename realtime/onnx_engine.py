@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import psutil
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from config.errors import EngineError, MissingPackageError
 from config.schema import EngineSettings
 from models.bundle import Bundle
 from models.keypoints import Keypoints
+from realtime.carry import Carrier
 from realtime.frame import Image
-from realtime.planes import empty_planes, fill_planes, to_picture
+from realtime.planes import check_picture, empty_planes, fill_planes, finish, resized
 
 logger = logging.getLogger(__name__)
 
@@ -44,27 +44,28 @@ class OnnxEngine:
         if settings.provider == "auto" and not _on_cuda(self._frame):
             _warn_if_cuda_was_meant()
         self._avatar_planes = empty_planes(bundle.size)
-        self._frame_planes = empty_planes(bundle.size)
         value = np.empty((1, bundle.num_keypoints, 2), np.float32)
         jacobian = np.empty((1, bundle.num_keypoints, 2, 2), np.float32)
         self._avatar_keypoints = Keypoints(value, jacobian)
         self._driving_keypoints = Keypoints(value.copy(), jacobian.copy())
         # The avatar's features stay bound, on the card where there is one, from frame to frame;
-        # the picture lands in one buffer for ever.
+        # the results land in the same buffers for ever.
         self._binding = self._frame.io_binding()
-        self._binding.bind_output(
-            "image", "cpu", 0, np.float32, self._frame_planes.shape, self._frame_planes.ctypes.data
-        )
-        self._has_avatar = False
+        self._results: dict[str, NDArray[np.float32]] = {}
+        for output in self._frame.get_outputs():
+            array = self._results[output.name] = np.empty(output.shape, np.float32)
+            self._binding.bind_output(
+                output.name, "cpu", 0, np.float32, array.shape, array.ctypes.data
+            )
+        self._carrier: Carrier | None = None
         self._closed = False
 
     def set_avatar(self, image: Image) -> Keypoints:
-        """Encode the avatar (S, S, 3) uint8 RGB, S = ``bundle.size``; returns its keypoints."""
-        fill_planes(self._avatar_planes, image)
-        side = self.bundle.keypoint_size
-        if image.shape[0] != side:
-            image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA))
-        keypoints, _ = self.keypoints(image)
+        """See ``Engine``. Raises EngineError for a picture of another size."""
+        check_picture(image, self.bundle.output_size)
+        carrier = Carrier(image)
+        fill_planes(self._avatar_planes, resized(image, self.bundle.size))
+        keypoints, _ = self.keypoints(resized(image, self.bundle.keypoint_size))
         device = "cuda" if _on_cuda(self._avatar) else "cpu"
         encoding = self._avatar.io_binding()
         encoding.bind_cpu_input("image", self._avatar_planes)
@@ -77,7 +78,7 @@ class OnnxEngine:
             if name in wanted:
                 self._binding.bind_ortvalue_input(name, tensor)
         self._bind(self._avatar_keypoints, keypoints, "avatar_")
-        self._has_avatar = True
+        self._carrier = carrier
         return keypoints
 
     def keypoints(self, image: Image) -> tuple[Keypoints, float]:
@@ -86,11 +87,11 @@ class OnnxEngine:
 
     def generate(self, keypoints: Keypoints) -> Image:
         """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture."""
-        if not self._has_avatar:
+        if self._carrier is None:
             raise EngineError("the engine has no avatar yet: set_avatar comes before generate")
         self._bind(self._driving_keypoints, keypoints, "")
         _run_bound(self._frame, self._binding)
-        return to_picture(self._frame_planes)
+        return finish(self._results, self._carrier)
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         """One graph as it is, float32 in and out, by the names of ``models.bundle``."""

@@ -3,11 +3,14 @@
 A picture is (S, S, 3) uint8 RGB. Planes are (1, 3, S, S) float32 RGB 0..1.
 """
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import EngineError
+from realtime.carry import Carrier
 from realtime.frame import Image
 
 Planes = NDArray[np.float32]
@@ -20,13 +23,32 @@ def empty_planes(side: int) -> Planes:
 
 def fill_planes(planes: Planes, picture: Image) -> None:
     """Write ``picture`` into ``planes``. Raises EngineError where size or type do not fit."""
-    side = planes.shape[-1]
+    check_picture(picture, planes.shape[-1])
+    np.divide(picture.transpose(2, 0, 1), np.float32(255), out=planes[0], dtype=np.float32)
+
+
+def check_picture(picture: Image, side: int) -> None:
+    """Raises EngineError where ``picture`` is not (side, side, 3) uint8."""
     if picture.shape != (side, side, 3) or picture.dtype != np.uint8:
         raise EngineError(
             f"the network takes ({side}, {side}, 3) uint8 pictures, "
             f"found {picture.shape} {picture.dtype}"
         )
-    np.divide(picture.transpose(2, 0, 1), np.float32(255), out=planes[0], dtype=np.float32)
+
+
+def resized(picture: Image, side: int) -> Image:
+    """``picture`` as (side, side, 3), averaged where it gets smaller."""
+    if picture.shape[0] == side:
+        return picture
+    how = cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=how), np.uint8)
+
+
+def finish(results: Mapping[str, NDArray[np.float32]], carrier: Carrier) -> Image:
+    """The picture of a frame graph's results, by the names of ``models.bundle``."""
+    if "image" in results:
+        return to_picture(results["image"])
+    return carrier(results["displacement"][0], results["painted"][0], results["alpha"][0])
 
 
 def to_picture(planes: Planes) -> Image:

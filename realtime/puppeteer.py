@@ -197,7 +197,7 @@ class Puppeteer:
         pose, status = self._pose(now, face is not None)
         marks.append(self._clock())
         view = self._motion.stage or Crop.whole(image)
-        driving = view.cut(image, self._engine.bundle.size)
+        driving = view.cut(image, self._engine.bundle.output_size)
         landmarks = view.from_frame(face.landmarks) if face else None
         return self._finish(pose, status, now, marks, driving=driving, landmarks=landmarks)
 
@@ -305,7 +305,7 @@ class Puppeteer:
         output = self._settings.output
         picture = card(output.width, output.height)
         draw_label(picture, self._settings.label)
-        size = self._engine.bundle.size
+        size = self._engine.bundle.output_size
         frame = Frame(picture, now, self._index)
         return Step(frame, card(size, size), None, Status.PANIC, {})
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,9 +16,10 @@ from config.errors import EngineError, MissingPackageError
 from config.schema import EngineSettings
 from models.bundle import GRAPHS, Bundle
 from models.keypoints import Keypoints
+from realtime.carry import Carrier
 from realtime.frame import Image
 from realtime.onnx_engine import nvidia_driver_answers, runtime_threads
-from realtime.planes import empty_planes, fill_planes
+from realtime.planes import check_picture, empty_planes, fill_planes, finish, resized
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class TorchScriptEngine:
             "keypoints": empty_planes(bundle.keypoint_size),
         }
         self._avatar: dict[str, Any] = {}
+        self._carrier: Carrier | None = None
         self._graphs: dict[str, _Graph] = {}
         self._device = _device(torch, settings)
         self._threads_before: int | None = torch.get_num_threads()
@@ -61,16 +62,16 @@ class TorchScriptEngine:
         self.provider = f"torchscript {'CUDA' if self._device == 'cuda' else 'CPU'}"
 
     def set_avatar(self, image: Image) -> Keypoints:
-        """Encode the avatar (S, S, 3) uint8 RGB, S = ``bundle.size``; returns its keypoints."""
-        fill_planes(self._planes["avatar"], image)
-        side = self.bundle.keypoint_size
-        if image.shape[0] != side:
-            image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA))
-        found = self._read(image)
+        """See ``Engine``. Raises EngineError for a picture of another size."""
+        check_picture(image, self.bundle.output_size)
+        carrier = Carrier(image)
+        fill_planes(self._planes["avatar"], resized(image, self.bundle.size))
+        found = self._read(resized(image, self.bundle.keypoint_size))
         # The features and keypoints stay on the card, where there is one, from frame to frame.
         self._avatar = self._graphs["avatar"](self._picture("avatar"))
         self._avatar["avatar_value"] = found["value"]
         self._avatar["avatar_jacobian"] = found["jacobian"]
+        self._carrier = carrier
         return _to_keypoints(found)
 
     def keypoints(self, image: Image) -> tuple[Keypoints, float]:
@@ -82,16 +83,17 @@ class TorchScriptEngine:
 
     def generate(self, keypoints: Keypoints) -> Image:
         """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture."""
-        if not self._avatar:
+        if self._carrier is None:
             raise EngineError("the engine has no avatar yet: set_avatar comes before generate")
         driving = {
             "value": self._tensor(keypoints.value[None]),
             "jacobian": self._tensor(keypoints.jacobian[None]),
         }
-        image = self._graphs["frame"](self._avatar | driving)["image"]
-        levels = (image[0] * 255).round_().clamp_(0, 255).to(self._torch.uint8)
-        picture: Image = levels.permute(1, 2, 0).contiguous().cpu().numpy()
-        return picture
+        found = self._graphs["frame"](self._avatar | driving)
+        # Fresh, since finishing uses them up and the CPU's may be constants of the graph.
+        return finish(
+            {name: one.cpu().numpy().copy() for name, one in found.items()}, self._carrier
+        )
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         """One graph as it is, float32 in and out, by the names of ``models.bundle``."""
@@ -103,7 +105,7 @@ class TorchScriptEngine:
         if self._threads_before is not None:
             self._torch.set_num_threads(self._threads_before)
             self._threads_before = None
-        self._avatar = {}
+        self._avatar, self._carrier = {}, None
         self._graphs = {}
 
     def _open(self, settings: EngineSettings) -> dict[str, _Graph]:

@@ -32,6 +32,7 @@ def described(path: Path) -> Bundle:
         format="onnx",
         precision="fp32",
         size=256,
+        output_size=512,
         keypoint_size=128,
         num_keypoints=2,
         landmarks=("nose_tip", "chin"),

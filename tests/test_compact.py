@@ -10,6 +10,7 @@ from models.compact import (  # noqa: E402
     SIZE,
     CompactModel,
     DenseMotion,
+    carry,
     coordinate_grid,
     local_affine,
     warp,
@@ -75,11 +76,11 @@ def test_a_shift_of_all_keypoints_shifts_the_flow_near_them(model: CompactModel)
 
 def test_without_motion_unpainted_pixels_are_the_avatars_own(model: CompactModel) -> None:
     image = torch.rand(1, 3, SIZE, SIZE)
-    code = model.encode(image)
+    code = model.encoder(image)
     keypoints = model.keypoints(torch.rand(1, COUNT, 2) - 0.5)
     flow, occlusion = model.motion(code.small, keypoints, keypoints)
-    carried = model.painter(code, flow, occlusion, keypoints).carried
-    torch.testing.assert_close(carried, image, atol=2e-3, rtol=0)
+    displacement = model.painter(code, flow, occlusion, keypoints).displacement
+    torch.testing.assert_close(carry(image, displacement), image, atol=2e-3, rtol=0)
 
 
 def test_it_has_the_face_of_the_family(model: CompactModel) -> None:

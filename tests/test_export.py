@@ -114,6 +114,7 @@ def test_the_manifest_says_what_was_exported(as_onnx: Exported) -> None:
         "format": "onnx",
         "precision": "fp32",
         "size": 64,
+        "output_size": 64,
         "keypoint_size": 64,
         "num_keypoints": 5,
         "landmarks": [],
@@ -180,10 +181,13 @@ def test_a_compact_bundle_tells_presence_and_landmarks(tmp_path: Path) -> None:
     model.detector.heatmaps.weight.data.mul_(30)
     lines: list[str] = []
     bundle = export_bundle(model, tmp_path / "compact", report=lines.append)
-    assert {"presence", "value", "jacobian", "image"} < {line.split()[0] for line in lines}
+    assert {"presence", "value", "jacobian", "painted", "alpha", "displacement"} < {
+        line.split()[0] for line in lines
+    }
     assert bundle.family == "compact"
     assert bundle.landmarks == CompactModel.landmarks
-    assert (bundle.size, bundle.keypoint_size, bundle.num_keypoints) == (256, 128, 48)
+    assert (bundle.size, bundle.output_size, bundle.keypoint_size) == (256, 512, 128)
+    assert bundle.num_keypoints == 48
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -135,7 +135,7 @@ def test_a_graph_that_tells_presence_gives_the_confidence(tmp_path: Path) -> Non
         tmp_path / "keypoints.onnx",
     )
     known = Bundle(
-        tmp_path, "t", "compact", "onnx", "fp32", 8, 8, 1, ("chin",), 17, {}, "MIT", "test", {}
+        tmp_path, "t", "compact", "onnx", "fp32", 8, 8, 8, 1, ("chin",), 17, {}, "MIT", "test", {}
     )
     with closing(KeypointSession(known, CPU)) as session:
         keypoints, confidence = session.keypoints(np.zeros((8, 8, 3), np.uint8))

@@ -480,7 +480,7 @@ def test_the_shipped_networks_follow_the_performer_from_end_to_end(tmp_path: Pat
     engine = open_engine(settings.engine)
     tracker = open_tracker(settings.tracking, engine)
     puppet = Puppeteer(engine, tracker, settings)
-    puppet.set_avatar(load_avatar(path, tracker, engine.bundle.size))
+    puppet.set_avatar(load_avatar(path, tracker, engine.bundle.output_size))
     corners = [INDEX["right_eye_outer"], INDEX["left_eye_outer"]]
     fps, steps, errors = 10, [], []
     motion = performer.away(act, 4.0, 30.0)

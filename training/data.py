@@ -62,7 +62,7 @@ def load_portraits(folder: Path, limit: int | None = None) -> Portraits:
 
 def load_clips(folder: Path, limit: int | None = None) -> list[Clip]:
     """All clips of a folder, frames without a face left out. Raises SettingsError."""
-    identities = {row["name"]: row["identity"] for row in _manifest(folder)}
+    identities = identities_of(folder)
     paths = sorted(path.parent for path in folder.glob("*/video.mp4"))[:limit]
     if not paths:
         raise SettingsError(f"no clips in {folder}: expected NAME/video.mp4 and NAME/landmarks.npz")
@@ -73,6 +73,16 @@ def load_clips(folder: Path, limit: int | None = None) -> list[Clip]:
 def flipped(points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Landmarks (48, 2), pixels, of the picture flipped left-right, ``size`` pixels wide."""
     return np.asarray(points[list(MIRROR)] * [-1, 1] + [size - 1, 0], np.float32)
+
+
+def identities_of(folder: Path) -> dict[str, str]:
+    """Who is who: clip name -> identity, from the folder's ``manifest.csv`` where it has one."""
+    path = folder / "manifest.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        return {row["name"]: row["identity"] for row in rows if {"name", "identity"} <= row.keys()}
 
 
 def _load_clip(folder: Path, identity: str) -> Clip:
@@ -113,11 +123,3 @@ def _open_landmarks(path: Path) -> Any:
         return np.load(path)
     except (OSError, ValueError) as error:
         raise SettingsError(f"cannot read landmarks {path}: {error}") from error
-
-
-def _manifest(folder: Path) -> list[dict[str, str]]:
-    path = folder / "manifest.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.compact import CompactModel, LandmarkDetector, coordinate_grid
+from models.compact import CompactModel, LandmarkDetector, carry, coordinate_grid
 from models.keypoints import Keypoints
 from models.landmarks import indices
 from training.keypoints import GAPS
@@ -105,10 +105,12 @@ def train_generator(
         avatar_keypoints = model.keypoints(torch.lerp(seen, start, use_labels))
         keypoints = model.keypoints(torch.lerp(wanted, end, use_labels))
         with autocast:
-            code = model.encode(avatar)
+            code = model.encoder(avatar)
             flow, occlusion = model.motion(code.small, avatar_keypoints, keypoints)
             painting = model.painter(code, flow, occlusion, keypoints)
-            image, carried, painted, alpha = (part.float() for part in painting)
+            displacement, painted, alpha = (part.float() for part in painting)
+            carried = carry(avatar, displacement)
+            image = alpha * carried + (1 - alpha) * painted
             found_features, found = judge(image)
         region = _region(keypoints)
         weight = true * (1 + weigh.region * region)
