@@ -10,7 +10,6 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from config.schema import MotionSettings
 from models.keypoints import Keypoints, inverse_2x2, motion_scale, relative_motion
@@ -66,7 +65,6 @@ class Motion:
         self.settings = settings
         self._is_face = landmarks == tuple(NAMES)
         self._avatar: Keypoints | None = None
-        self._basis: NDArray[np.float32] | None = None
         self._blinks = Blinks()
         self._zoom = zoom
         self._current: Reference | None = None
@@ -110,8 +108,8 @@ class Motion:
             columns.append(np.array([_forward(name) for name in NAMES]))
             height = float(np.ptp(keypoints.value[:, 1]))
         self._face_width = WIDTH_OF_FACE * height
-        self._basis = np.stack(columns, axis=1).astype(np.float32)
-        self._projector = self._basis @ np.linalg.pinv(self._basis)
+        basis = np.stack(columns, axis=1)
+        self._projector = np.asarray(basis @ np.linalg.pinv(basis), np.float32)
 
     def zoom(self, factor: float) -> None:
         """Make the stage ``factor`` times as large at once: the avatar's face gets smaller."""
