@@ -154,27 +154,23 @@ class DenseMotion(nn.Module):
         The flow points from each output pixel to where the avatar has it.
         """
         size = small.shape[-1]
-        grid = coordinate_grid(size, small).reshape(1, 1, -1, 2)  # (1, 1, n, 2)
-        offset = grid - driving.value[:, :, None]  # (B, K, n, 2)
-        # Equation 4: z -> p_avatar + J_avatar J_driving^-1 (z - p_driving).
+        grid = coordinate_grid(size, small).permute(2, 0, 1)  # (2, 64, 64)
+        # Equation 4: z -> p_avatar + J_avatar J_driving^-1 (z - p_driving), and z -> z behind.
         jacobian = avatar.jacobian @ inverse_2x2(driving.jacobian)
-        sparse = offset @ jacobian.transpose(-1, -2) + avatar.value[:, :, None]
-        motions = torch.cat([grid.expand(sparse.shape[0], 1, -1, 2), sparse], 1)  # (B, K+1, n, 2)
-        near = offset.square().sum(-1)  # (B, K, n)
-        prior = -near * self.log_steepness.exp()[None, :, None]
-        prior = torch.cat([self.background.expand(prior.shape[0], 1, prior.shape[2]), prior], 1)
-        first_flow = _mix(prior, motions, size)
-        seen = (grid - avatar.value[:, :, None]).square().sum(-1)
-        difference = torch.exp(-near / 0.02) - torch.exp(-seen / 0.02)  # heatmaps, variance 0.01
-        x = torch.cat(
-            [
-                difference.reshape(-1, COUNT, size, size),
-                warp(small, first_flow),
-                (first_flow - grid.reshape(1, size, size, 2)).permute(0, 3, 1, 2) * 4,
-            ],
-            1,
-        )
-        a = self.first(x)
+        shift = avatar.value[..., None] - jacobian @ driving.value[..., None]
+        moves = torch.cat([jacobian, shift], -1)  # (B, K, 2, 3), of x, y, 1
+        still = torch.eye(2, 3, device=moves.device).expand(moves.shape[0], 1, 2, 3)
+        moves = torch.cat([still, moves], 1)  # (B, K + 1, 2, 3)
+        near = squared_distances(driving.value, size)  # (B, K, 64, 64)
+        prior = -near * self.log_steepness.exp()[None, :, None, None]
+        behind = self.background.expand(prior.shape[0], 1, size, size)
+        prior = torch.cat([behind, prior], 1)
+        first_flow = _mix(prior, moves, grid)
+        # Heatmaps of variance 0.01.
+        seen = squared_distances(avatar.value, size)
+        difference = torch.exp(-near / 0.02) - torch.exp(-seen / 0.02)
+        warped = warp(small, first_flow.permute(0, 2, 3, 1))
+        a = self.first(torch.cat([difference, warped, (first_flow - grid) * 4], 1))
         b = self.down1(a)
         c = self.down2(b)
         d = self.down3(c)  # (B, 128, 8, 8)
@@ -183,15 +179,33 @@ class DenseMotion(nn.Module):
         y = self.up0(torch.cat([_up(y), a], 1))
         heads = self.heads(y).float()
         mask, correction, occlusion = heads.split([COUNT + 1, 2, 1], 1)
-        flow = _mix(prior + mask.flatten(2), motions, size)
-        flow = flow + 0.06 * torch.tanh(correction).permute(0, 2, 3, 1)
-        return flow, torch.sigmoid(occlusion + 2)
+        flow = _mix(prior + mask, moves, grid) + 0.06 * torch.tanh(correction)
+        return flow.permute(0, 2, 3, 1), torch.sigmoid(occlusion + 2)
 
 
-def _mix(logits: Tensor, motions: Tensor, size: int) -> Tensor:
-    """Softmax over keypoints: logits (B, K+1, n), motions (B, K+1, n, 2) -> (B, size, size, 2)."""
-    weight = F.softmax(logits, 1)[..., None]
-    return (weight * motions).sum(1).reshape(-1, size, size, 2)
+def squared_distances(value: Tensor, size: int) -> Tensor:
+    """From each cell's centre to each keypoint (B, K, 2): (B, K, size, size).
+
+    |z - p|^2 = |z|^2 - 2 z p + |p|^2 as one matrix product.
+    """
+    grid = coordinate_grid(size, value).reshape(-1, 2).T  # (2, n)
+    ones = torch.ones_like(grid[:1])
+    cells = torch.cat([grid, ones, grid.square().sum(0, keepdim=True)])  # (4, n)
+    own = value.square().sum(-1, keepdim=True)
+    points = torch.cat([-2 * value, own, torch.ones_like(own)], -1)  # (B, K, 4)
+    return (points @ cells).reshape(*value.shape[:2], size, size)
+
+
+def _mix(logits: Tensor, moves: Tensor, grid: Tensor) -> Tensor:
+    """Softmax over affine moves: logits (B, K + 1, h, w), moves (B, K + 1, 2, 3), grid (2, h, w)
+    -> flow (B, 2, h, w).
+
+    The affine maps are averaged, not the places that they lead to: the same, and far less of it.
+    """
+    weight = F.softmax(logits, 1).flatten(2)  # (B, K + 1, n)
+    mean = moves.flatten(2).transpose(1, 2) @ weight  # (B, 6, n)
+    a, b, c = mean.reshape(-1, 2, 3, *grid.shape[1:]).unbind(2)
+    return a * grid[:1] + b * grid[1:] + c
 
 
 def _steepness(name: str) -> float:
@@ -281,15 +295,13 @@ class Painter(nn.Module):
         size = flow.shape[1]
         warped = warp(torch.cat([avatar.features, avatar.small[:, :3]], 1), flow)
         features, small = warped[:, :64], warped[:, 64:]
-        grid = coordinate_grid(size, flow).reshape(1, 1, -1, 2)
-        near = (grid - driving.value[:, :, None]).square().sum(-1)
-        pose = torch.exp(-near / 0.006).reshape(-1, COUNT, size, size)
+        pose = torch.exp(-squared_distances(driving.value, size) / 0.006)
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + _up(self.up(self.down(x))))
         painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)
         rgb, alpha = torch.sigmoid(painted[:, :3]), torch.sigmoid(painted[:, 3:] + 1)
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
-        moved = (flow - grid.reshape(1, size, size, 2)).permute(0, 3, 1, 2)
+        moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
         return Painting(moved, rgb, alpha)
 
 

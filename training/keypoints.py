@@ -18,11 +18,17 @@ from torch import Tensor
 from models.compact import LandmarkDetector
 from models.landmarks import COUNT, indices
 from training.data import SIZE, Clip, Portraits, flipped
+from training.expression import blinks
+from training.lids import shut_eyes
 from training.loop import Schedule, train
 
 INPUT = 128
 NEGATIVE_SHARE = 0.15
 """Share of crops without a face, for the presence output."""
+
+SHUT_SHARE = 0.12
+"""Share of pictures whose eyes are shut by a warp."""
+GAP_WEIGHT = 1.5
 
 GAPS = (
     indices("right_lid_upper", "left_lid_upper", "right_lid_upper_outer", "right_lid_upper_inner",
@@ -60,14 +66,18 @@ def gather(portraits: Portraits, clips: list[Clip], drawn: list[Clip]) -> Faces:
         landmarks.extend(points)
         weights.extend([share / len(pictures)] * len(pictures))
 
-    add(0.60, portraits.images, portraits.landmarks)
-    for share, group in ((0.28, clips), (0.12, drawn)):
+    add(0.50, portraits.images, portraits.landmarks)
+    for share, group in ((0.35, clips), (0.15, drawn)):
         frames = Counter[str]()
         for clip in group:
             frames[clip.identity] += len(clip.images)
         for clip in group:
             of_person = len(clip.images) / frames[clip.identity]
             add(share / len(frames) * of_person, clip.images, clip.landmarks)
+            shut = blinks(clip.landmarks)
+            if len(shut):  # a third of the clip's share: blinks are one frame in twenty
+                for index in shut:
+                    weights[index - len(clip.images)] *= 1 + 0.5 * len(clip.images) / len(shut)
     total = np.array(weights)
     return Faces(images, landmarks, total / total.sum())
 
@@ -76,6 +86,8 @@ def crop(
     image: NDArray[np.uint8], landmarks: NDArray[np.float32], rng: Rng, present: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One augmented crop (3, 128, 128) float32 0..1 and landmarks (48, 2) in -1..1."""
+    if present and rng.random() < SHUT_SHARE:
+        image, landmarks = shut_eyes(image, landmarks, rng.uniform(0, 0.5))
     centre = (landmarks.min(0) + landmarks.max(0)) / 2
     height = float(np.ptp(landmarks[:, 1])) + 1e-3
     if present:
@@ -169,7 +181,9 @@ def loss_of(value: Tensor, presence: Tensor, target: Tensor, present: Tensor) ->
     ).sum(-1)
     inside = (target.abs() < 1.05).all(-1).float() * present[:, None]
     count = present.sum().clamp(min=1)
-    fine = (positions * inside).mean(1).sum() / count + 0.5 * (gaps.mean(1) * present).sum() / count
+    fine = (positions * inside).mean(1).sum() / count + GAP_WEIGHT * (
+        gaps.mean(1) * present
+    ).sum() / count
     return fine + 0.05 * F.binary_cross_entropy_with_logits(presence, present)
 
 

@@ -16,8 +16,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.landmarks import indices
 from training.data import SIZE, Clip, Portraits, flipped
+from training.expression import (
+    BELOW_MOUTH,
+    EYE_CORNERS,
+    INNER_LOWER,
+    INNER_UPPER,
+    IRISES,
+    LOWER_LIDS,
+    UPPER_LIDS,
+    blinks,
+    eye_opening,
+    mouth_opening,
+)
+from training.lids import shut_eyes
 from training.warp import thin_plate_warp
 
 Rng = np.random.Generator
@@ -29,16 +41,6 @@ CLIP_SHARE = 0.6
 
 DRAWN_SHARE = 0.3
 """Share of drawn faces among those."""
-
-UPPER_LIDS = indices("right_lid_upper_outer", "right_lid_upper", "right_lid_upper_inner",
-                     "left_lid_upper_outer", "left_lid_upper", "left_lid_upper_inner")  # fmt: skip
-LOWER_LIDS = indices("right_lid_lower_outer", "right_lid_lower", "right_lid_lower_inner",
-                     "left_lid_lower_outer", "left_lid_lower", "left_lid_lower_inner")  # fmt: skip
-EYE_CORNERS = indices("right_eye_outer", "right_eye_inner", "left_eye_outer", "left_eye_inner")
-INNER_UPPER = indices("inner_lip_upper_right", "inner_lip_upper", "inner_lip_upper_left")
-INNER_LOWER = indices("inner_lip_lower_right", "inner_lip_lower", "inner_lip_lower_left")
-BELOW_MOUTH = indices("lip_lower", "lip_lower_right", "lip_lower_left", "chin")
-IRISES = indices("right_iris", "left_iris")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +77,13 @@ def gather(portraits: Portraits, clips: list[Clip], drawn: list[Clip]) -> Materi
     return Material(moving, total / total.sum(), portraits)
 
 
-def eye_opening(landmarks: Points) -> NDArray[np.float32]:
-    """Mean lid gap over eye width, (..., 48, 2) -> (...)."""
-    gap = np.linalg.norm(landmarks[..., UPPER_LIDS, :] - landmarks[..., LOWER_LIDS, :], axis=-1)
-    outer, inner = landmarks[..., EYE_CORNERS[::2], :], landmarks[..., EYE_CORNERS[1::2], :]
-    width = np.linalg.norm(outer - inner, axis=-1)
-    return np.asarray(gap.mean(-1) / np.maximum(width.mean(-1), 1e-3), np.float32)
-
-
-def mouth_opening(landmarks: Points) -> NDArray[np.float32]:
-    """Inner lip gap over the distance of the outer eye corners, (..., 48, 2) -> (...)."""
-    gap = np.linalg.norm(landmarks[..., INNER_UPPER, :] - landmarks[..., INNER_LOWER, :], axis=-1)
-    eyes = landmarks[..., EYE_CORNERS[0], :] - landmarks[..., EYE_CORNERS[2], :]
-    return np.asarray(gap.mean(-1) / np.maximum(np.linalg.norm(eyes, axis=-1), 1e-3), np.float32)
-
-
 def _moving(clip: Clip) -> Moving:
     points = clip.landmarks
-    eyes, mouth = eye_opening(points), mouth_opening(points)
+    mouth = mouth_opening(points)
     away = np.linalg.norm(points - points.mean(0), axis=-1).mean(-1)
     return Moving(
         clip,
-        np.flatnonzero(eyes < 0.55 * np.percentile(eyes, 80)),
+        blinks(points),
         np.flatnonzero(mouth > max(0.06, float(np.percentile(mouth, 80)))),
         np.flatnonzero(away > np.percentile(away, 80)),
     )
@@ -120,8 +107,14 @@ def pair(
                 clip.landmarks[second], true)  # fmt: skip
     chosen = int(rng.integers(len(material.portraits.images)))
     image, points = material.portraits.images[chosen], material.portraits.landmarks[chosen]
-    target = _moved(points, material.portraits.depth[chosen], _some_motion(material, rng), rng)
-    warped = thin_plate_warp(image, points, target)
+    motion = _some_motion(material, rng)
+    before, after = eye_opening(motion[0]), eye_opening(motion[1])
+    opening = float(np.clip(after / max(float(before), 0.05), 0, 1))
+    if rng.random() < 0.3:
+        opening = float(rng.uniform(0, 0.4))
+    shut, lidded = shut_eyes(image, points, opening)
+    target = _moved(lidded, material.portraits.depth[chosen], motion, rng)
+    warped = thin_plate_warp(shut, lidded, target)
     swap = rng.random() < 0.5
     final = points if swap else target
     return (
@@ -140,7 +133,7 @@ def _some_motion(material: Material, rng: Rng) -> tuple[Points, Points]:
 
 
 def _moved(points: Points, depth: Points, motion: tuple[Points, Points], rng: Rng) -> Points:
-    """Where a portrait's landmarks go: a turn in 3-D, a real change of expression, lids, mouth."""
+    """Where a portrait's landmarks go: a turn in 3-D, a real change of expression, the mouth."""
     before, after = motion
     centre = points.mean(0)
     yaw, pitch = np.deg2rad(rng.normal(0, 6)), np.deg2rad(rng.normal(0, 4.5))
@@ -153,15 +146,12 @@ def _moved(points: Points, depth: Points, motion: tuple[Points, Points], rng: Rn
     scale = np.ptp(points, 0).mean() / max(1.0, float(np.ptp(before, 0).mean()))
     expression = (after - before) - _rigid_part(before, after)
     moved = turned[:, :2] + expression * scale * rng.uniform(0.4, 1.0)
-    # Lids: by the ratio of the openings, so that a blink closes eyes of any size.
-    ratio = float(np.clip(eye_opening(after) / max(float(eye_opening(before)), 0.05), 0, 1.2))
-    if rng.random() < 0.25:
-        ratio = float(rng.uniform(0, 0.4))
-    moved[UPPER_LIDS] = moved[LOWER_LIDS] + (points[UPPER_LIDS] - points[LOWER_LIDS]) * ratio
+    # Lids are shut already where they should be: here they only go along.
+    moved[UPPER_LIDS] = moved[LOWER_LIDS] + points[UPPER_LIDS] - points[LOWER_LIDS]
     gaze = rng.normal(0, 0.03, 2) * np.linalg.norm(points[EYE_CORNERS[0]] - points[EYE_CORNERS[2]])
     moved[IRISES] = moved[IRISES] + gaze
     # Mouth: only ever closed further.
-    keep = rng.choice([0.0, rng.uniform(0, 1), 1.0])
+    keep = rng.choice([0.15, rng.uniform(0.15, 1), 1.0])
     shift = (points[INNER_LOWER] - points[INNER_UPPER]) * keep - (
         moved[INNER_LOWER] - moved[INNER_UPPER]
     )
