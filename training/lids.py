@@ -54,7 +54,7 @@ def shut_eyes(
             height = (landmarks[points] - start) @ down  # noqa: B023
             knots = np.concatenate([[ends[0]], along, [ends[1]]])  # noqa: B023
             values = np.concatenate([[0.0], height, [0.0]])
-            return np.interp(x, knots, values).astype(np.float32)  # noqa: B023
+            return np.asarray(np.interp(x, knots, values), np.float32)  # noqa: B023
 
         top, bottom = curve(upper), curve(lower)
         meeting = bottom + LOWER_SHARE * (top - bottom)
