@@ -13,11 +13,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from realtime.appearance import Appearance, random_appearance
+from drawing.appearance import Appearance, random_appearance
+from drawing.moment import Moment
+from drawing.sitter import Sitter, Truth, View
+from drawing.texture import backdrop
 from realtime.frame import Frame, Image
-from realtime.moment import Moment
-from realtime.sitter import Sitter, Truth, View
-from realtime.texture import backdrop
 
 __all__ = [
     "Appearance", "Guest", "Moment", "Motion", "Performer", "Truth", "away", "draw", "perform",

@@ -11,14 +11,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from realtime import texture
-from realtime.appearance import Appearance
+from drawing import texture
+from drawing.appearance import Appearance
+from drawing.curves import Array
+from drawing.head import Shape
+from drawing.moment import Moment
+from drawing.sitter import Sitter, View
 from realtime.crop import CROP_RATIO
-from realtime.curves import Array
 from realtime.frame import Image
-from realtime.head import Shape
-from realtime.moment import Moment
-from realtime.sitter import Sitter, View
 
 SIDE = 512
 """Width and height of an avatar, pixels."""

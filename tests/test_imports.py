@@ -13,6 +13,7 @@ ARROW = (
     "config",
     "models",
     "provenance",
+    "drawing",
     "realtime",
     "export",
     "training",
@@ -24,7 +25,7 @@ ARROW = (
 OPTIONAL = ("torch", "onnxruntime", "onnx", "face_alignment")
 
 # The live path: these work with the base install alone. (export and training need torch.)
-RUNTIME = ("config", "provenance", "realtime", "bench", "puppetcam")
+RUNTIME = ("config", "provenance", "drawing", "realtime", "bench", "puppetcam")
 RUNTIME_MODELS = (
     "models.bundle",
     "models.download",

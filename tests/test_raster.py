@@ -1,6 +1,6 @@
 import numpy as np
 
-from realtime.raster import grid_triangles, rasterise
+from drawing.raster import grid_triangles, rasterise
 
 
 def square(left: float, top: float, side: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.appearance import random_appearance
+from drawing.appearance import random_appearance
 from realtime.crop import Crop
 from realtime.performer import Moment, draw
 from training.data import SIZE, Clip

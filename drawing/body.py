@@ -1,12 +1,12 @@
-"""Hair and torso of a performer as surfaces; the face itself is in ``realtime.head``."""
+"""Hair and torso of a performer as surfaces; the face itself is in ``drawing.head``."""
 
 import cv2
 import numpy as np
 
-from realtime import texture
-from realtime.appearance import Appearance
-from realtime.curves import Array, bell, smooth_line, step
-from realtime.surface import Surface, grid_places
+from drawing import texture
+from drawing.appearance import Appearance
+from drawing.curves import Array, bell, smooth_line, step
+from drawing.surface import Surface, grid_places
 
 _HAIR_GRID = (52, 73)
 _TORSO_GRID = (26, 37)

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 """Of float32 or float64."""
 
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
 
 def step(low: float, high: float, value: Array) -> Array:
     """0 below ``low``, 1 above ``high``, smooth between."""

@@ -3,10 +3,9 @@
 import cv2
 import numpy as np
 
-from realtime.appearance import Appearance
-from realtime.curves import Array, bell, smooth_line, step
-from realtime.frame import Image
-from realtime.head import Head
+from drawing.appearance import Appearance
+from drawing.curves import Array, Image, bell, smooth_line, step
+from drawing.head import Head
 
 SIZE = 512
 """Side of a texture, pixels."""

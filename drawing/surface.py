@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.curves import Array
-from realtime.frame import Image
-from realtime.raster import grid_triangles, rasterise
+from drawing.curves import Array, Image
+from drawing.raster import grid_triangles, rasterise
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,7 @@ class Light:
     """A lamp far away and the room's own light."""
 
     direction: Array
-    """(3,) unit vector to the lamp, axes as in ``realtime.head``."""
+    """(3,) unit vector to the lamp, axes as in ``drawing.head``."""
     tint: Array
     """(3,) factors for red, green, blue."""
 

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drawing.curves import Array, bell, step
+from drawing.moment import AMOUNTS, Moment
 from models.landmarks import NAMES
-from realtime.curves import Array, bell, step
-from realtime.moment import AMOUNTS, Moment
 
 ROWS, COLUMNS = 64, 57
 FACE_HEIGHT = 17.2

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.curves import Array
+from drawing.curves import Array
 
 _SIDES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _EDGE = np.float32(1e-4)  # neighbours share their edge's pixels, so no seam stays open

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from realtime.head import Shape
+from drawing.head import Shape
 
 Colour = tuple[int, int, int]
 """RGB, 0..255."""

@@ -7,15 +7,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.appearance import Appearance
-from realtime.curves import Array
-from realtime.frame import Image
-from realtime.surface import Light, blend
+from drawing.appearance import Appearance
+from drawing.curves import Array, Image
+from drawing.surface import Light, blend
 
 _SHIFT = 4
 """Fractional bits of cv2's drawing: a sixteenth of a pixel."""
 Parts = Mapping[str, Array]
-"""Curve name of ``realtime.head.Head`` -> its (n, 2) pixels."""
+"""Curve name of ``drawing.head.Head`` -> its (n, 2) pixels."""
 Paint = tuple[float, float, float]
 
 

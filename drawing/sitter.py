@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime import body, features, texture
-from realtime.appearance import Appearance
-from realtime.curves import Array, step
-from realtime.frame import Image
-from realtime.head import FACE_HEIGHT, Head
-from realtime.moment import Moment, turned
-from realtime.surface import Light, Surface, grid_places
+from drawing import body, features, texture
+from drawing.appearance import Appearance
+from drawing.curves import Array, Image, step
+from drawing.head import FACE_HEIGHT, Head
+from drawing.moment import Moment, turned
+from drawing.surface import Light, Surface, grid_places
 
 _CAMERA = 62.0
 """Centimetres from the camera to the ears: how strong perspective is."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime.curves import Array
+from drawing.curves import Array
 
 AMOUNTS = ("mouth_open", "smile", "pucker", "brow", "eye_right", "eye_left")
 """What an expression is made of, in the order of the displacements."""
