@@ -26,9 +26,9 @@ INPUT = 128
 NEGATIVE_SHARE = 0.15
 """Share of crops without a face, for the presence output."""
 
-SHUT_SHARE = 0.12
+SHUT_SHARE = 0.25
 """Share of pictures whose eyes are shut by a warp."""
-GAP_WEIGHT = 1.5
+GAP_WEIGHT = 2.0
 
 GAPS = (
     indices("right_lid_upper", "left_lid_upper", "right_lid_upper_outer", "right_lid_upper_inner",
