@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from config.schema import Settings
     from realtime.avatar import Avatar
-    from realtime.face import Face, Tracker
     from realtime.frame import Frame, Image
     from realtime.puppeteer import Step
 

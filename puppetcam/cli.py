@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from config.errors import PuppetcamError
-from puppetcam import __version__, animate, bench, demo, doctor, export, models, run
+from puppetcam import __version__, animate, bench, demo, doctor, evaluate, export, models, run
 
-COMMANDS: tuple[ModuleType, ...] = (demo, run, animate, bench, doctor, models, export)
+COMMANDS: tuple[ModuleType, ...] = (demo, run, animate, bench, doctor, models, export, evaluate)
 """Modules with ``register(commands)``, in the order of the help page."""
 
 
