@@ -214,7 +214,12 @@ def _write_sheet(clips: "Sequence[ClipMeasures]", path: Path) -> None:
     import cv2
     import numpy as np
 
-    picture = np.concatenate([row for clip in clips for row in _rows(clip)])
+    parts = [np.concatenate(list(_rows(clip))) for clip in clips]
+    columns = 1 if len(parts) < 4 else 2
+    parts += [np.zeros_like(parts[0])] * (-len(parts) % columns)
+    picture = np.concatenate(
+        [np.concatenate(parts[n : n + columns], axis=1) for n in range(0, len(parts), columns)]
+    )
     try:
         written = cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     except cv2.error as error:

@@ -64,7 +64,7 @@ def measured(mesh: Array) -> dict[str, float]:
     return dict(zip(MOVEMENTS, now - still, strict=True))
 
 
-# Against ``realtime.moment``: yaw turns the nose to the right, pitch up, roll the crown right.
+# Against ``drawing.moment``: yaw turns the nose to the right, pitch up, roll the crown right.
 @pytest.mark.parametrize(
     ("name", "axis"), [("yaw", (0, -1, 0)), ("pitch", (-1, 0, 0)), ("roll", (0, 0, 1))]
 )

@@ -349,6 +349,8 @@ def _self_measures(
 
 
 def _detail_kept(results: list[Image], meshes: Mesh, still: Image, still_mesh: Mesh) -> float:
+    if not results:
+        return math.nan
     kept = _mean(detail(image, mesh) for image, mesh in zip(results, meshes, strict=True))
     return _ratio(kept, detail(still, still_mesh))
 
@@ -369,8 +371,8 @@ def _extremes(moved: Floats) -> Iterator[tuple[str, int]]:
         ("mouth open", column["mouth"]),
         ("eyes shut", -column["right_eye"] - column["left_eye"]),
         ("smile", column["smile"]),
-        ("turned left", column["yaw"]),
-        ("turned right", -column["yaw"]),
+        ("turned left", -column["yaw"]),
+        ("turned right", column["yaw"]),
         ("nod", np.abs(column["pitch"])),
     ):
         yield caption, int(np.nanargmax(values))

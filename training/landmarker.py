@@ -5,6 +5,7 @@ with them. It cannot live beside puppetcam: it needs numpy < 2. So ``install`` m
 environment in the cache folder, and ``Landmarker`` talks to ``training/face_mesh.py`` there.
 """
 
+import contextlib
 import os
 import shutil
 import struct
@@ -110,7 +111,7 @@ class Landmarker:
                 process.stdin.write(struct.pack("<ii", height, width) + pixels)
                 process.stdin.flush()
                 answer = process.stdout.read(POINTS * 3 * 4)
-            except BrokenPipeError:
+            except OSError:  # it has ended
                 answer = b""
         if len(answer) < POINTS * 3 * 4:
             raise EngineError(f"{NAME} ended: {self._last_words()}")
@@ -124,8 +125,10 @@ class Landmarker:
     def close(self) -> None:
         """End it; twice is fine."""
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                pipe.close()
+            # Where it has ended by itself, what it did not read cannot be delivered.
+            with contextlib.suppress(OSError):
+                if pipe:
+                    pipe.close()
         self._process.terminate()
         self._process.wait()
         self._said.close()
