@@ -13,6 +13,7 @@ from config.errors import AvatarError, SinkError, SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from config.schema import Settings
     from realtime.avatar import Avatar
     from realtime.engine import Engine
     from realtime.frame import Image
@@ -79,9 +80,10 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         _offer_landmarker(arguments.install_landmarker)
         with Landmarker() as landmarker:
+            pictures = _pictures(arguments.avatars, engine, settings)
             drivers = _drivers(clips, engine, settings, sampling)
-            avatars = _avatars(arguments.avatars, drivers, engine, settings, sampling)
-            pairs = list(zip(drivers, avatars, strict=True))
+            pictures = pictures or _portraits(drivers, engine, sampling)
+            pairs = [(one, pictures[n % len(pictures)]) for n, one in enumerate(drivers)]
             found: list[ClipMeasures] = []
             for driver, avatar in tqdm(pairs, desc="measuring", unit=" clips"):
                 try:
@@ -131,7 +133,7 @@ def _offer_landmarker(wanted: bool) -> None:
 
 
 def _drivers(
-    clips: Sequence[Path], engine: "Engine", settings: Any, sampling: "Sampling"
+    clips: Sequence[Path], engine: "Engine", settings: "Settings", sampling: "Sampling"
 ) -> "list[Driver]":
     from tqdm import tqdm
 
@@ -149,22 +151,12 @@ def _drivers(
     return drivers
 
 
-def _avatars(
-    folder: Path | None,
-    drivers: "Sequence[Driver]",
-    engine: "Engine",
-    settings: Any,
-    sampling: "Sampling",
-) -> "list[Avatar]":
-    """Whom each clip drives."""
-    from training.evaluate import load_pictures, other_person, portrait
+def _pictures(folder: Path | None, engine: "Engine", settings: "Settings") -> "list[Avatar]":
+    """The avatars of a folder; none where none is given."""
+    from training.evaluate import load_pictures
 
     if folder is None:
-        others = [other_person(drivers, number) for number in range(len(drivers))]
-        for driver, other in zip(drivers, others, strict=True):
-            if driver is other:
-                _say(f"{driver.name} drives himself: no other person; give --avatars")
-        return [portrait(other, engine, sampling) for other in others]
+        return []
     pictures: list[Avatar] = []
     for picture in load_pictures(folder, engine, settings):
         if isinstance(picture, str):
@@ -173,7 +165,20 @@ def _avatars(
             pictures.append(picture)
     if not pictures:
         raise AvatarError(f"--avatars {folder}: no picture in it can be used as an avatar")
-    return [pictures[number % len(pictures)] for number in range(len(drivers))]
+    return pictures
+
+
+def _portraits(
+    drivers: "Sequence[Driver]", engine: "Engine", sampling: "Sampling"
+) -> "list[Avatar]":
+    """For each clip the person of another one."""
+    from training.evaluate import other_person, portrait
+
+    others = [other_person(drivers, number) for number in range(len(drivers))]
+    for driver, other in zip(drivers, others, strict=True):
+        if driver is other:
+            _say(f"{driver.name} drives himself: no other person; give --avatars")
+    return [portrait(other, engine, sampling) for other in others]
 
 
 def _without_nan(value: Any) -> Any:
