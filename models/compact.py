@@ -15,10 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.keypoints import Keypoints, inverse_2x2
-from models.landmarks import COUNT, NAMES
+from models.landmarks import COUNT, NAMES, indices
 
 SIZE = 256
 """Side of avatar and output, pixels."""
+MOUTH_GATE = 4.0
+"""How much the painter's alpha is held open inside a newly opened mouth, as a logit."""
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -262,6 +264,54 @@ class AvatarEncoder(nn.Module):
         return AvatarCode(torch.cat([small, hints], 1), self.features(a).float())
 
 
+def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
+    """Where the driving face shows more of the inside of its mouth than the avatar does: (B, 1,
+    size, size), 0..1. Both faces as landmarks (B, 48, 2).
+
+    Inside is between two parabolas through the corners of the mouth and the inner lips.
+    """
+    corners, upper, lower = _mouth(driving)
+    gap = lower - upper
+    own = _mouth(avatar)
+    more = (1 - (own[2] - own[1]) / gap.clamp(min=0.02)).clamp(0, 1)
+    start, end = corners[:, 0], corners[:, 1]  # (B, 2)
+    middle, half = (start + end) / 2, (end - start) / 2
+    width = (
+        half.square().sum(-1, keepdim=True).clamp(min=1e-4)
+    )  # (B, 1), of half the mouth, squared
+    grid = coordinate_grid(size, driving).reshape(1, -1, 2)
+    offset = grid - middle[:, None]  # (B, n, 2)
+    # In units of half the mouth: 1 is a corner, and down is positive.
+    along = (offset @ half[..., None])[..., 0] / width
+    across = torch.stack([-half[:, 1], half[:, 0]], -1)
+    down = (offset @ across[..., None])[..., 0] / width
+    arch = (1 - along.square()).clamp(min=0)
+    soft = 0.04
+    inside = torch.sigmoid((down - upper * arch) / soft) * torch.sigmoid(
+        (lower * arch - down) / soft
+    )
+    # Closed lips give a quarter on their line.
+    inside = ((inside - 0.25) / 0.75).clamp(min=0) * more
+    return inside.reshape(-1, 1, size, size)
+
+
+def _mouth(value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Corners (B, 2, 2); heights (B, 1) of the inner lips' parabolas in the middle, down positive,
+    in units of half the mouth's width."""
+    corners = value[:, indices("mouth_right", "mouth_left")]
+    middle, half = corners.mean(1), (corners[:, 1] - corners[:, 0]) / 2
+    width = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
+    across = torch.stack([-half[:, 1], half[:, 0]], -1)
+    heights = []
+    for lip in ("upper", "lower"):
+        points = value[:, indices(*(f"inner_lip_{lip}{side}" for side in ("_right", "", "_left")))]
+        offset = points - middle[:, None]
+        along = (offset @ half[..., None])[..., 0] / width
+        down = (offset @ across[..., None])[..., 0] / width
+        heights.append((down / (1 - along.square()).clamp(min=0.4)).mean(1, keepdim=True))
+    return corners, heights[0], heights[1]
+
+
 class Painting(NamedTuple):
     """How to make a frame of the avatar's picture of whatever size."""
 
@@ -289,7 +339,12 @@ class Painter(nn.Module):
         self.paint = nn.Sequential(conv(64, 64), nn.Conv2d(64, 4 * 16, 3, 1, 1))
 
     def forward(
-        self, avatar: AvatarCode, flow: Tensor, occlusion: Tensor, driving: Keypoints
+        self,
+        avatar: AvatarCode,
+        flow: Tensor,
+        occlusion: Tensor,
+        avatar_keypoints: Keypoints,
+        driving: Keypoints,
     ) -> Painting:
         """What the avatar's features under the flow give, besides its own pixels."""
         size = flow.shape[1]
@@ -299,7 +354,14 @@ class Painter(nn.Module):
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + _up(self.up(self.down(x))))
         painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)
-        rgb, alpha = torch.sigmoid(painted[:, :3]), torch.sigmoid(painted[:, 3:] + 1)
+        # A mouth that was closed has no inside to carry: there the paint goes first.
+        inside = F.interpolate(
+            new_mouth(avatar_keypoints.value, driving.value, size),
+            scale_factor=4.0,
+            mode="bilinear",
+        )
+        rgb = torch.sigmoid(painted[:, :3])
+        alpha = torch.sigmoid(painted[:, 3:] + 1 - MOUTH_GATE * inside)
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
         moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
         return Painting(moved, rgb, alpha)
@@ -366,5 +428,5 @@ class CompactModel(nn.Module):
     ) -> Painting:
         """All of ``generate`` that needs the networks: the rest is ``carry`` and a blend."""
         flow, occlusion = self.motion(avatar.small, avatar_keypoints, keypoints)
-        painting: Painting = self.painter(avatar, flow, occlusion, keypoints)
+        painting: Painting = self.painter(avatar, flow, occlusion, avatar_keypoints, keypoints)
         return painting

@@ -1,5 +1,7 @@
 """The compact network: its geometry against closed forms, its shapes and its family face."""
 
+import math
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -13,10 +15,11 @@ from models.compact import (  # noqa: E402
     carry,
     coordinate_grid,
     local_affine,
+    new_mouth,
     warp,
 )
 from models.keypoints import Keypoints  # noqa: E402
-from models.landmarks import COUNT, MIRROR, NAMES  # noqa: E402
+from models.landmarks import COUNT, INDEX, MIRROR, NAMES  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +82,7 @@ def test_without_motion_unpainted_pixels_are_the_avatars_own(model: CompactModel
     code = model.encoder(image)
     keypoints = model.keypoints(torch.rand(1, COUNT, 2) - 0.5)
     flow, occlusion = model.motion(code.small, keypoints, keypoints)
-    displacement = model.painter(code, flow, occlusion, keypoints).displacement
+    displacement = model.painter(code, flow, occlusion, keypoints, keypoints).displacement
     torch.testing.assert_close(carry(image, displacement), image, atol=2e-3, rtol=0)
 
 
@@ -100,3 +103,33 @@ def test_mirroring_twice_gives_the_same_landmarks() -> None:
     assert [MIRROR[i] for i in MIRROR] == list(range(COUNT))
     assert NAMES["left_iris"] == 473
     assert MIRROR[list(NAMES).index("chin")] == list(NAMES).index("chin")
+
+
+def mouth(gap: float, tilt: float = 0.0) -> torch.Tensor:
+    """Landmarks (1, 48, 2) of a mouth 0.4 wide around (0, 0.3), parabolic lips ``gap`` apart."""
+    value = torch.zeros(COUNT, 2)
+    for side, x in (("_right", -0.1), ("", 0.0), ("_left", 0.1)):
+        arch = gap / 2 * (1 - (x / 0.2) ** 2)
+        value[INDEX[f"inner_lip_upper{side}"]] = torch.tensor([x, -arch])
+        value[INDEX[f"inner_lip_lower{side}"]] = torch.tensor([x, arch])
+    value[INDEX["mouth_right"], 0], value[INDEX["mouth_left"], 0] = -0.2, 0.2
+    cos, sin = math.cos(tilt), math.sin(tilt)
+    turned = value @ torch.tensor([[cos, sin], [-sin, cos]])
+    return (turned + torch.tensor([0.0, 0.3]))[None]
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.4])
+def test_a_newly_opened_mouth_is_marked_between_its_lips(tilt: float) -> None:
+    marked = new_mouth(mouth(0.0, tilt), mouth(0.2, tilt), 256)[0, 0]
+    area = float(marked.sum()) * (2 / 255) ** 2
+    assert area == pytest.approx(2 / 3 * 0.4 * 0.2, rel=0.15)  # under a parabola: two thirds
+    centre = coordinate_grid(256, marked).permute(2, 0, 1) * marked
+    place = (centre.sum((1, 2)) / marked.sum()).tolist()
+    assert place == pytest.approx([0, 0.3], abs=0.01)
+    assert marked[0].max() == 0
+
+
+def test_a_mouth_that_was_as_open_or_stays_closed_is_not_marked() -> None:
+    assert new_mouth(mouth(0.2), mouth(0.2), 64).max() < 0.01
+    assert new_mouth(mouth(0.3), mouth(0.1), 64).max() == 0
+    assert new_mouth(mouth(0.0), mouth(0.0), 64).max() < 0.02

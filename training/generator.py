@@ -107,7 +107,7 @@ def train_generator(
         with autocast:
             code = model.encoder(avatar)
             flow, occlusion = model.motion(code.small, avatar_keypoints, keypoints)
-            painting = model.painter(code, flow, occlusion, keypoints)
+            painting = model.painter(code, flow, occlusion, avatar_keypoints, keypoints)
             displacement, painted, alpha = (part.float() for part in painting)
             carried = carry(avatar, displacement)
             image = alpha * carried + (1 - alpha) * painted

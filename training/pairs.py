@@ -36,10 +36,10 @@ Rng = np.random.Generator
 Points = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-CLIP_SHARE = 0.6
+CLIP_SHARE = 0.68
 """Share of pairs that come from clips."""
 
-DRAWN_SHARE = 0.3
+DRAWN_SHARE = 0.38
 """Share of drawn faces among those."""
 
 
@@ -98,7 +98,7 @@ def pair(
         clip = moving.clip
         first = int(rng.integers(len(clip.images)))
         groups = [moving.blinks, moving.open_mouths, moving.far]
-        group = groups[rng.choice(3, p=[0.45, 0.35, 0.2])] if rng.random() < 0.6 else groups[0][:0]
+        group = groups[rng.choice(3, p=[0.35, 0.5, 0.15])] if rng.random() < 0.75 else groups[0][:0]
         second = int(rng.choice(group)) if len(group) else int(rng.integers(len(clip.images)))
         if len(group) and rng.random() < 0.25:
             first, second = second, first
