@@ -58,3 +58,26 @@ def turned(points: Array, yaw: float, pitch: float, roll: float) -> Array:
     about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
     matrix = (about_z @ about_x @ about_y).astype(np.float32)
     return np.asarray((points - PIVOT) @ matrix.T + PIVOT, np.float32)
+
+
+def random_moment(rng: np.random.Generator) -> Moment:
+    """A pose and expression at random; shut eyes and open mouths are frequent."""
+    yaw, pitch, roll = np.clip(rng.normal(0, (10, 6, 6)), -28, 28)
+    eyes = float(rng.choice([0.0, rng.uniform(0, 0.7), rng.uniform(0.8, 1.15)], p=[0.2, 0.2, 0.6]))
+    wink = float(rng.uniform(0, 1)) if rng.random() < 0.1 else eyes
+    return Moment(
+        yaw=float(yaw),
+        pitch=float(pitch),
+        roll=float(roll),
+        x=float(rng.normal(0, 0.025)),
+        y=float(rng.normal(0, 0.015)),
+        zoom=float(rng.uniform(0.92, 1.1)),
+        mouth_open=float(rng.uniform(0, 1)) if rng.random() < 0.55 else 0.0,
+        smile=float(rng.uniform(0, 1)) if rng.random() < 0.4 else 0.0,
+        pucker=float(rng.uniform(0, 1)) if rng.random() < 0.2 else 0.0,
+        brow=float(np.clip(rng.normal(0, 0.5), -1, 1)),
+        eye_right=eyes,
+        eye_left=wink,
+        gaze_x=float(rng.uniform(-1, 1)),
+        gaze_y=float(rng.uniform(-0.8, 0.8)),
+    )

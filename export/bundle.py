@@ -1,9 +1,7 @@
 """A model to a bundle, checked against the model before it appears."""
 
 import copy
-import os
 import platform
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -11,19 +9,19 @@ from typing import Literal
 import onnx
 import torch
 
-from config.errors import BundleError, ExportError
+from config.errors import ExportError
+from export.agreement import LIMIT
+from export.folder import new_bundle
 from export.graphs import Model, graphs_of
 from export.onnx import OPSET, write_onnx
-from export.parity import LIMIT, compare, drawn_face
+from export.parity import compare, drawn_face
 from export.torchscript import write_torchscript
 from models.bundle import (
     GRAPHS,
-    MANIFEST,
     Bundle,
     graph_file,
     hashes,
     open_bundle,
-    read_manifest,
     write_manifest,
 )
 from models.compact import CompactModel
@@ -49,58 +47,33 @@ def export_bundle(
 
     ``output`` may be new, empty, or a bundle: its graphs are then replaced, other files in it (a
     model card) stay. Raises ExportError, and leaves ``output`` as it was, where the bundle does not
-    agree with the model to ``export.parity.LIMIT``, or cannot be made or written.
+    agree with the model to ``export.agreement.LIMIT``, or cannot be made or written.
     """
     output = output.expanduser().absolute()
-    try:
-        _check_target(output)
+    with new_bundle(output) as folder:
         model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that the renames at the end stay on one disk.
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
-            # One folder deeper: the outer one is private to the user, a bundle need not be.
-            folder = Path(scratch, "bundle")
-            folder.mkdir()
-            _write_graphs(model, folder, format)
-            write_manifest(
-                Bundle(
-                    path=folder,
-                    name=name or output.name,
-                    family="compact" if isinstance(model, CompactModel) else "first-order",
-                    format=format,
-                    precision="fp32",
-                    size=model.size,
-                    output_size=model.output_size,
-                    keypoint_size=model.keypoint_size,
-                    num_keypoints=model.num_keypoints,
-                    landmarks=tuple(model.landmarks),
-                    opset=OPSET if format == "onnx" else None,
-                    files=hashes(folder, tuple(graph_file(graph, format) for graph in GRAPHS)),
-                    licence=licence,
-                    origin=origin,
-                    versions=_versions(format),
-                )
+        _write_graphs(model, folder, format)
+        write_manifest(
+            Bundle(
+                path=folder,
+                name=name or output.name,
+                family="compact" if isinstance(model, CompactModel) else "first-order",
+                format=format,
+                precision="fp32",
+                size=model.size,
+                output_size=model.output_size,
+                keypoint_size=model.keypoint_size,
+                num_keypoints=model.num_keypoints,
+                landmarks=tuple(model.landmarks),
+                opset=OPSET if format == "onnx" else None,
+                files=hashes(folder, tuple(graph_file(graph, format) for graph in GRAPHS)),
+                licence=licence,
+                origin=origin,
+                versions=_versions(format),
             )
-            _check_parity(model, open_bundle(folder), report)
-            _move(folder, output)
-    except OSError as error:
-        raise ExportError(f"cannot write the bundle {output}: {error}") from error
+        )
+        _check_parity(model, open_bundle(folder), report)
     return open_bundle(output)
-
-
-def _check_target(output: Path) -> None:
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise ExportError(f"{output} is a file; name a new folder, or a bundle to replace")
-    if not any(output.iterdir()):
-        return
-    try:
-        read_manifest(output)
-    except BundleError as error:
-        raise ExportError(
-            f"{output} exists and is no bundle, nothing was touched; name a new folder ({error})"
-        ) from error
 
 
 def _write_graphs(model: Model, folder: Path, format: Format) -> None:
@@ -133,18 +106,3 @@ def _check_parity(model: Model, bundle: Bundle, report: Callable[[str], object])
             f"the exported networks do not agree with the model: {worst} differ by more than "
             f"{LIMIT}; no bundle was written"
         )
-
-
-def _move(folder: Path, output: Path) -> None:
-    if not output.exists() or not any(output.iterdir()):
-        if output.exists():
-            output.rmdir()  # Windows renames onto no folder, not even an empty one
-        folder.rename(output)
-        return
-    old = read_manifest(output)
-    # The manifest last: cut short here, opening the bundle tells that its hashes are wrong.
-    for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST):
-        os.replace(file, output / file.name)
-    new = read_manifest(output)
-    for name in old.files.keys() - new.files.keys():
-        (output / name).unlink(missing_ok=True)

@@ -3,9 +3,7 @@
 It knows of the pictures it draws, and of the CPU: not of other pictures, nor of a card.
 """
 
-import math
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
@@ -14,42 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from config.schema import EngineSettings
+from export.agreement import Agreement, agreement
 from export.graphs import Model, avatar_code, frame_names, frame_outputs
 from models.bundle import Bundle
 from models.compact import CompactModel
 from realtime.onnx_engine import OnnxEngine
 from realtime.torchscript_engine import TorchScriptEngine
 
-LIMIT = 1e-3
-"""Largest difference of an output that a viewer could notice is 1/255; this is a quarter of it."""
-
 Outputs = dict[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How well one output of a bundle agrees with its model, over all pictures."""
-
-    output: str
-    max_abs: float
-    """Largest absolute difference; nan where either side gave one."""
-    peak: float
-    """Largest absolute value that the model gave."""
-    psnr_db: float
-    """Peak signal to noise ratio against ``peak``, decibels; inf where they are identical."""
-
-    @property
-    def good(self) -> bool:
-        """Within LIMIT. The avatar's features have no unit: theirs grows with their peak."""
-        scale = max(1.0, self.peak) if self.output.startswith("avatar_") else 1.0
-        # Written so that nan is not good.
-        return self.max_abs <= LIMIT * scale
-
-    def __str__(self) -> str:
-        verdict = "" if self.good else "  OVER THE LIMIT"
-        return (
-            f"{self.output:<20} max abs {self.max_abs:.2e}   PSNR {self.psnr_db:6.1f} dB{verdict}"
-        )
 
 
 def compare(model: Model, bundle: Bundle) -> tuple[Agreement, ...]:
@@ -71,7 +41,7 @@ def compare(model: Model, bundle: Bundle) -> tuple[Agreement, ...]:
             found = engine.run(graph, inputs)
             for name, array in expected.items():
                 pairs.setdefault(name, []).append((array, found[name]))
-    return tuple(_agreement(name, both) for name, both in pairs.items())
+    return tuple(agreement(name, both) for name, both in pairs.items())
 
 
 def drawn_face(side: int, number: int) -> NDArray[np.float32]:
@@ -128,12 +98,3 @@ def _steps(model: Model) -> list[tuple[str, Outputs, Outputs]]:
 
 def _arrays(tensors: NamedTuple, prefix: str = "") -> Outputs:
     return {f"{prefix}{name}": tensor.numpy() for name, tensor in tensors._asdict().items()}
-
-
-def _agreement(name: str, pairs: list[tuple[Any, Any]]) -> Agreement:
-    ours = np.concatenate([one.ravel() for one, _ in pairs]).astype(np.float64)
-    theirs = np.concatenate([two.ravel() for _, two in pairs]).astype(np.float64)
-    difference = np.abs(ours - theirs)
-    peak, error = float(np.abs(ours).max()), float(np.mean(difference**2))
-    psnr = math.inf if error == 0 else 10 * math.log10((peak or 1.0) ** 2 / error)
-    return Agreement(name, float(difference.max()), peak, psnr)

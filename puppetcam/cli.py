@@ -7,9 +7,30 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from config.errors import PuppetcamError
-from puppetcam import __version__, animate, bench, demo, doctor, evaluate, export, models, run
+from puppetcam import (
+    __version__,
+    animate,
+    bench,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    models,
+    quantize,
+    run,
+)
 
-COMMANDS: tuple[ModuleType, ...] = (demo, run, animate, bench, doctor, models, export, evaluate)
+COMMANDS: tuple[ModuleType, ...] = (
+    demo,
+    run,
+    animate,
+    bench,
+    doctor,
+    models,
+    export,
+    quantize,
+    evaluate,
+)
 """Modules with ``register(commands)``, in the order of the help page."""
 
 

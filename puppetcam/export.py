@@ -3,12 +3,15 @@
 import argparse
 import hashlib
 import pickle
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.errors import CheckpointError, MissingPackageError
+from config.errors import CheckpointError, ExportError, MissingPackageError
+from puppetcam.quantize import add_options, quantize, summary
 
 if TYPE_CHECKING:
+    from models.bundle import Bundle
     from models.compact import CompactModel
 
 
@@ -26,6 +29,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--format", choices=("onnx", "torchscript"), default="onnx", help="default: %(default)s"
     )
     parser.add_argument(
+        "--precision",
+        choices=("fp32", "int8"),
+        default="fp32",
+        help="int8 as puppetcam quantize makes it, with --format onnx only; default: %(default)s",
+    )
+    parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="new, or a bundle to replace"
     )
     parser.add_argument("--name", help="of the bundle; default: the name of the folder")
@@ -33,10 +42,24 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--licence", help="of the weights; default: what is known of published ones"
     )
     parser.add_argument("--origin", help="of the weights; default: the checkpoint and its SHA-256")
+    add_options(parser.add_argument_group("with --precision int8"))
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.precision == "int8" and arguments.format != "onnx":
+        raise ExportError("--precision int8 is for --format onnx; torchscript stays fp32")
+    output: Path = arguments.output
+    if arguments.precision == "fp32":
+        bundle = _export(arguments, output)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            bundle = quantize(_export(arguments, Path(scratch, output.name)), arguments)
+    print(summary(bundle))
+    return 0
+
+
+def _export(arguments: argparse.Namespace, output: Path) -> "Bundle":
     try:
         from export.bundle import export_bundle
     except ModuleNotFoundError as error:
@@ -51,20 +74,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
     checkpoint: Path = arguments.checkpoint
     compact = arguments.config == "compact"
-    bundle = export_bundle(
+    return export_bundle(
         _compact(checkpoint)
         if compact
         else FirstOrderModel.from_checkpoint(checkpoint, config=arguments.config),
-        arguments.output,
+        output,
         format=arguments.format,
         name=arguments.name,
         licence=arguments.licence or ("not stated" if compact else LICENCE),
         origin=arguments.origin or f"{checkpoint.name} (SHA-256 {_sha256(checkpoint)})",
     )
-    megabytes = sum((bundle.path / name).stat().st_size for name in bundle.files) / 1e6
-    side = bundle.output_size
-    print(f"{bundle.path}: {bundle.family}, {side} px, {bundle.format}, {megabytes:.1f} MB")
-    return 0
 
 
 def _compact(path: Path) -> "CompactModel":

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawing.appearance import random_appearance
+from drawing.moment import random_moment
 from realtime.crop import Crop
-from realtime.performer import Moment, draw
+from realtime.performer import draw
 from training.data import SIZE, Clip
 
 CANVAS = 400
@@ -55,26 +56,3 @@ def _drawn_clip(number: int, frames: int) -> tuple[NDArray[np.uint8], NDArray[np
         images.append(crop.cut(picture, SIZE))
         landmarks.append((crop.from_frame(truth.landmarks) + 1) / 2 * (SIZE - 1))
     return np.stack(images), np.stack(landmarks).astype(np.float32)
-
-
-def random_moment(rng: np.random.Generator) -> Moment:
-    """A pose and expression at random; shut eyes and open mouths are frequent."""
-    yaw, pitch, roll = np.clip(rng.normal(0, (10, 6, 6)), -28, 28)
-    eyes = float(rng.choice([0.0, rng.uniform(0, 0.7), rng.uniform(0.8, 1.15)], p=[0.2, 0.2, 0.6]))
-    wink = float(rng.uniform(0, 1)) if rng.random() < 0.1 else eyes
-    return Moment(
-        yaw=float(yaw),
-        pitch=float(pitch),
-        roll=float(roll),
-        x=float(rng.normal(0, 0.025)),
-        y=float(rng.normal(0, 0.015)),
-        zoom=float(rng.uniform(0.92, 1.1)),
-        mouth_open=float(rng.uniform(0, 1)) if rng.random() < 0.55 else 0.0,
-        smile=float(rng.uniform(0, 1)) if rng.random() < 0.4 else 0.0,
-        pucker=float(rng.uniform(0, 1)) if rng.random() < 0.2 else 0.0,
-        brow=float(np.clip(rng.normal(0, 0.5), -1, 1)),
-        eye_right=eyes,
-        eye_left=wink,
-        gaze_x=float(rng.uniform(-1, 1)),
-        gaze_y=float(rng.uniform(-0.8, 0.8)),
-    )
