@@ -27,6 +27,7 @@ from export.calibration import Drive, Person, drives
 from export.folder import new_bundle
 from models.bundle import Bundle, hashes, open_bundle, write_manifest
 from realtime.carry import Carrier
+from realtime.frame import Image
 from realtime.onnx_engine import OnnxEngine
 from realtime.planes import finish
 
@@ -42,8 +43,6 @@ MOST_MOVED = 0.004
 HELD_OUT = 4
 """Every so manieth person is measured with, and not calibrated on."""
 SPEED_RUNS = 15
-
-_FOLDED = ("Conv", "Relu")  # a ReLU after a convolution becomes the lower end of its range
 
 
 def quantize_bundle(
@@ -136,19 +135,15 @@ def _quantize(
             raise ExportError(
                 f"{source} has no nodes named {start}...; export the checkpoint again"
             )
-    nodes = [
-        node.name
-        for node in graph.node
-        if node.op_type in _FOLDED and not node.name.startswith(tuple(keep))
-    ]
-    if not any(node.op_type == "Conv" and node.name in nodes for node in graph.node):
+    nodes = _quantised(graph, tuple(keep))
+    if not nodes:
         raise ExportError(f"{source} has no convolution that may be quantised")
     quantize_static(
         ready,
         target,
         _Reader(feeds),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(_FOLDED),
+        op_types_to_quantize=["Conv", "Relu", "Resize"],
         nodes_to_quantize=nodes,
         per_channel=True,
         # uint8 and int8 have a fast path on every x86 processor; int8 and int8 have none.
@@ -158,6 +153,21 @@ def _quantize(
         reduce_range=True,
     )
     ready.unlink()
+
+
+def _quantised(graph: Any, keep: tuple[str, ...]) -> list[str]:
+    """Names of the convolutions that may be int8, and of what costs nothing to take along: ReLUs,
+    which become the lower end of a range, and repeated pixels on their way into a convolution."""
+    free = [node for node in graph.node if not node.name.startswith(keep)]
+    convolutions = [node for node in free if node.op_type == "Conv"]
+    taken = {name for node in convolutions for name in node.input}
+    nodes = [node.name for node in convolutions]
+    for node in free:
+        nearest = any(one.name == "mode" and one.s == b"nearest" for one in node.attribute)
+        repeated = node.op_type == "Resize" and nearest and node.output[0] in taken
+        if node.op_type == "Relu" or repeated:
+            nodes.append(node.name)
+    return nodes if convolutions else []
 
 
 def _versions() -> dict[str, str]:
@@ -177,25 +187,28 @@ def _check(
 ) -> None:
     """Compare the frame graphs and what is made of their outputs. Raises ExportError."""
     pairs: dict[str, list[tuple[Any, Any]]] = {}
+    pictures: list[tuple[Image, Image]] = []
     for drive in held_out:
         carrier = Carrier(drive.avatar)
         expected, found = (one.run("frame", drive.feeds) for one in (engine, quantized))
         for output, array in expected.items():
             pairs.setdefault(output, []).append((array.copy(), found[output].copy()))
-        both = finish(expected, carrier), finish(found, carrier)
-        pairs.setdefault("picture", []).append(both)
+        pictures.append((finish(expected, carrier), finish(found, carrier)))
     agreements = {output: agreement(output, both) for output, both in pairs.items()}
     for one in agreements.values():
         report(one.figures)
-    worst = min(cv2.PSNR(*both) for both in pairs["picture"])
-    report(f"{'worst picture':<20} PSNR {worst:.1f} dB, at least {least_psnr_db:g} wanted")
+    found_db = [cv2.PSNR(*both) for both in pictures]
+    report(
+        f"{'picture':<20} PSNR {np.mean(found_db):.1f} dB, the worst {min(found_db):.1f} dB, "
+        f"at least {least_psnr_db:g} wanted"
+    )
     before, after = _milliseconds((engine, quantized), held_out[0])
     report(f"{'frame graph':<20} {before:.1f} ms fp32, {after:.1f} ms int8: {before / after:.2f} x")
     # Written so that nan is not good.
-    if not worst >= least_psnr_db:
+    if not min(found_db) >= least_psnr_db:
         raise ExportError(
-            f"int8 changes a picture to {worst:.1f} dB PSNR of fp32, at least {least_psnr_db:g} "
-            "are wanted; no bundle was written"
+            f"int8 changes a picture to {min(found_db):.1f} dB PSNR of fp32, at least "
+            f"{least_psnr_db:g} are wanted; no bundle was written"
         )
     moved = agreements.get("displacement")
     if moved and not moved.max_abs <= MOST_MOVED:

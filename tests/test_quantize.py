@@ -149,7 +149,6 @@ def test_it_tells_quality_and_speed(made: tuple[Bundle, list[str]]) -> None:
     assert [line[:20].rstrip() for line in made[1]] == [
         "image",
         "picture",
-        "worst picture",
         "frame graph",
     ]
     assert made[1][-1].endswith(" x")
