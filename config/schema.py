@@ -76,7 +76,7 @@ class MotionSettings:
     """Scale the motion by the sizes of the two faces."""
     recentre_s: float = 3.0
     """Seconds in which the best neutral frame is looked for at start and after a recentre."""
-    limit: float = 0.45
+    limit: float = 0.3
     """Largest travel of a keypoint from the avatar's, in face widths; motion eases into it."""
 
     def __post_init__(self) -> None:
