@@ -76,16 +76,17 @@ def quantize_bundle(
     if output.exists() and output.samefile(bundle.path):
         raise ExportError(f"{output} would replace the bundle it is made of; name another folder")
     least = LEAST_PSNR_DB[bundle.family] if least_psnr_db is None else least_psnr_db
+    people = [person for person in people if len(person) > 1]
+    if not people:
+        raise ExportError("calibration needs two or more pictures of one person; found none")
     measured = people[::HELD_OUT]
     calibrated = [one for number, one in enumerate(people) if number % HELD_OUT] or people
     with new_bundle(output) as folder, ExitStack() as opened:
         engine = opened.enter_context(closing(_engine(bundle)))
         feeds = [one.feeds for one in drives(engine, calibrated)]
-        if not feeds:
-            raise ExportError("calibration needs two or more pictures of one person; found none")
-        for graph in ("avatar", "keypoints"):
-            shutil.copyfile(bundle.graph(graph), folder / bundle.graph(graph).name)
         frame = folder / bundle.graph("frame").name
+        for file in bundle.files.keys() - {frame.name}:
+            shutil.copyfile(bundle.path / file, folder / file)
         _quantize(
             bundle.graph("frame"), frame, feeds, KEEP[bundle.family] if keep is None else keep
         )

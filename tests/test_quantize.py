@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from performed import faces, write_video
 from safetensors.torch import save_file
 from small_network import SIZE, YAML, picture, small_model
 
@@ -50,7 +51,9 @@ def fp32(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def made(fp32: Bundle, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, list[str]]:
     lines: list[str] = []
     folder = tmp_path_factory.mktemp("int8") / "small8"
-    return quantize_bundle(fp32, folder, PEOPLE, report=lines.append), lines
+    # Who has but one picture is passed over.
+    people = [[picture(99)], *PEOPLE]
+    return quantize_bundle(fp32, folder, people, report=lines.append), lines
 
 
 def psnr(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> float:
@@ -224,6 +227,21 @@ def test_a_folder_gives_mirrored_pictures_and_tells_what_it_leaves_out(tmp_path:
             people_in(SHIPPED.parent.parent / "tests" / "data", engine, len)
         with pytest.raises(AvatarError, match="is no folder"):
             people_in(tmp_path / "notes.txt", engine, len)
+
+
+@needs_default
+def test_a_video_gives_one_person_in_one_frame(tmp_path: Path) -> None:
+    first, second = faces(1)[0], faces(1, start_s=8.8)[0]
+    write_video(tmp_path / "talk.mp4", [*[first] * 30, *[second] * 2])
+    write_video(tmp_path / "short.mp4", [first] * 3)
+    lines: list[str] = []
+    settings = EngineSettings(threads=1, provider="cpu")
+    with closing(OnnxEngine(open_bundle(None), settings)) as engine:
+        ((one, other),) = people_in(tmp_path, engine, lines.append)
+    assert one.shape == other.shape == (512, 512, 3)
+    assert np.abs(one.astype(int) - other).mean() > 1
+    (line,) = lines
+    assert line.endswith("short.mp4 is shorter than 31 frames")
 
 
 @needs_default
