@@ -273,21 +273,10 @@ def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
 
     Inside is between two parabolas through the corners of the mouth and the inner lips.
     """
-    corners, upper, lower = _mouth(driving)
-    gap = lower - upper
-    own = _mouth(avatar)
-    more = (1 - (own[2] - own[1]) / gap.clamp(min=0.02)).clamp(0, 1)
-    start, end = corners[:, 0], corners[:, 1]  # (B, 2)
-    middle, half = (start + end) / 2, (end - start) / 2
-    width = (
-        half.square().sum(-1, keepdim=True).clamp(min=1e-4)
-    )  # (B, 1), of half the mouth, squared
-    grid = coordinate_grid(size, driving).reshape(1, -1, 2)
-    offset = grid - middle[:, None]  # (B, n, 2)
-    # In units of half the mouth: 1 is a corner, and down is positive.
-    along = (offset @ half[..., None])[..., 0] / width
-    across = torch.stack([-half[:, 1], half[:, 0]], -1)
-    down = (offset @ across[..., None])[..., 0] / width
+    upper, lower = _lip_heights(driving)
+    own_upper, own_lower = _lip_heights(avatar)
+    more = (1 - (own_lower - own_upper) / (lower - upper).clamp(min=0.02)).clamp(0, 1)
+    along, down = _in_mouth(driving, coordinate_grid(size, driving).reshape(1, -1, 2))  # (B, n)
     arch = (1 - along.square()).clamp(min=0)
     soft = 0.04
     inside = torch.sigmoid((down - upper * arch) / soft) * torch.sigmoid(
@@ -298,21 +287,27 @@ def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
     return inside.reshape(-1, 1, size, size)
 
 
-def _mouth(value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Corners (B, 2, 2); heights (B, 1) of the inner lips' parabolas in the middle, down positive,
-    in units of half the mouth's width."""
+def _in_mouth(value: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (B, n, 2) seen from the middle of the mouth of landmarks (B, 48, 2): along and down
+    (B, n), in units of half its width, so that 1 along is a corner."""
     corners = value[:, indices("mouth_right", "mouth_left")]
     middle, half = corners.mean(1), (corners[:, 1] - corners[:, 0]) / 2
-    width = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
+    square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
     across = torch.stack([-half[:, 1], half[:, 0]], -1)
+    offset = points - middle[:, None]
+    along = (offset @ half[..., None])[..., 0] / square
+    return along, (offset @ across[..., None])[..., 0] / square
+
+
+def _lip_heights(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Heights (B, 1) in the middle of the parabolas of the upper and the lower inner lip, down
+    positive, in units of half the mouth's width."""
     heights = []
     for lip in ("upper", "lower"):
         points = value[:, indices(*(f"inner_lip_{lip}{side}" for side in ("_right", "", "_left")))]
-        offset = points - middle[:, None]
-        along = (offset @ half[..., None])[..., 0] / width
-        down = (offset @ across[..., None])[..., 0] / width
+        along, down = _in_mouth(value, points)
         heights.append((down / (1 - along.square()).clamp(min=0.4)).mean(1, keepdim=True))
-    return corners, heights[0], heights[1]
+    return heights[0], heights[1]
 
 
 class Painting(NamedTuple):

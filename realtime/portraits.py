@@ -17,12 +17,12 @@ from drawing.curves import Array
 from drawing.head import Shape
 from drawing.moment import Moment
 from drawing.sitter import Sitter, View
+from realtime.assembly import SHIPPED
 from realtime.crop import CROP_RATIO
 from realtime.frame import Image
 
 SIDE = 512
 """Width and height of an avatar, pixels."""
-SHIPPED = Path(__file__).with_name("avatars")
 _FINE = 2
 """Portraits are drawn this many times larger, then scaled down."""
 
