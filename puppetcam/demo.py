@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
     from realtime.frame import Frame
-    from realtime.sinks import VideoWriter
+    from realtime.recording import VideoWriter
 
     seconds: float = arguments.seconds
     if not 0 < seconds <= 3600:

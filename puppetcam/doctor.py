@@ -247,7 +247,7 @@ def _cameras_by_trial() -> Iterator[Finding]:
 
 def _virtual_camera(settings: "Settings") -> Iterator[Finding]:
     from realtime.camera import list_cameras
-    from realtime.sinks import VirtualCamera
+    from realtime.virtual_camera import VirtualCamera
 
     module = Path("/sys/module/v4l2loopback")
     if sys.platform == "linux" and module.exists():
@@ -267,7 +267,7 @@ def _virtual_camera(settings: "Settings") -> Iterator[Finding]:
 
 
 def _loopback(module: Path, devices: list[str]) -> Finding:
-    from realtime.sinks import MODPROBE
+    from realtime.virtual_camera import MODPROBE
 
     reload = f"sudo modprobe -r v4l2loopback && {MODPROBE}"
     name = "virtual camera"
@@ -299,7 +299,7 @@ def _secure_boot(folder: Path = Path("/sys/firmware/efi/efivars")) -> bool:
 
 
 def _window() -> Iterator[Finding]:
-    from realtime.sinks import Window
+    from realtime.window import Window
 
     Window().close()
     yield Finding("window", "ok", "opens")

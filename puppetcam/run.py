@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from realtime.controls import HELP, Controls
     from realtime.metrics import Metrics
     from realtime.pipeline import Pipeline
-    from realtime.sinks import Window
+    from realtime.window import Window
 
     seconds: float = math.inf if arguments.seconds is None else arguments.seconds
     if not seconds > 0:

@@ -17,7 +17,7 @@ from realtime.frame import Image
 from realtime.metrics import Metrics
 from realtime.pipeline import Pipeline
 from realtime.puppeteer import Step
-from realtime.sinks import Window
+from realtime.window import Window
 
 ZOOM_STEP = 1.05
 """Change of the driving crop by one press of W or S."""

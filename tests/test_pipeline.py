@@ -16,7 +16,8 @@ from realtime.frame import Frame, Image, Latest
 from realtime.metrics import Metrics
 from realtime.pipeline import Capture, Delivery, Inference, Output, Pipeline
 from realtime.puppeteer import Status, Step
-from realtime.sinks import MemorySink, VideoWriter
+from realtime.recording import VideoWriter
+from realtime.sinks import MemorySink
 
 SETTINGS = CameraSettings(stall_s=2, retry_s=0.5)
 CAMERA_PIXEL, AVATAR_PIXEL = 77, 200
