@@ -126,6 +126,12 @@ class EngineSettings:
 
     bundle: str = "default"
     """"default" (shipped), or the path of a bundle folder."""
+    runtime: Literal["auto", "onnxruntime", "openvino", "torchscript"] = "auto"
+    """What runs the networks: openvino is an optional package for the CPU; torchscript is for
+    bundles exported as that."""
+    precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"
+    """Of the networks: the bundle's own, or that of a bundle made of it, which lies beside it
+    under the same name with "-int8" or "-fp16" behind."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the networks run; auto takes CUDA where it works."""
     threads: int = 0

@@ -100,6 +100,7 @@ def quantize_bundle(
                 origin=f"{bundle.origin}; {frame.name} quantised from that of {bundle.name} "
                 f"(SHA-256 {bundle.files[frame.name]})",
                 versions=dict(bundle.versions) | _versions(),
+                made_of=bundle.files[frame.name],
             )
         )
         quantized = opened.enter_context(closing(_engine(open_bundle(folder))))

@@ -60,6 +60,9 @@ class Bundle:
     """Where the weights come from."""
     versions: Mapping[str, str]
     """Library -> version that wrote the bundle."""
+    made_of: str = ""
+    """SHA-256 of the frame graph that this one was made of by lowering its precision; "": it was
+    exported from a checkpoint."""
 
     def graph(self, name: str) -> Path:
         """The file of the graph ``avatar``, ``keypoints`` or ``frame``."""
@@ -71,10 +74,12 @@ def graph_file(name: str, format: Literal["onnx", "torchscript"]) -> str:
     return f"{name}.{SUFFIXES[format]}"
 
 
-def open_bundle(path: Path | None) -> Bundle:
-    """The bundle in the folder ``path``, or the shipped default for None.
+def open_bundle(path: Path | None, precision: str = "auto") -> Bundle:
+    """The bundle in the folder ``path``, or the shipped default for None; in another precision
+    than "auto", that which was made of it and lies beside it (``beside``).
 
-    Raises BundleError for a missing or changed file, or a ``bundle.json`` that is not understood.
+    Raises BundleError for a missing or changed file, a ``bundle.json`` that is not understood, or
+    a precision that is not there.
     """
     if path is None:
         if not (DEFAULT / MANIFEST).is_file():
@@ -84,6 +89,8 @@ def open_bundle(path: Path | None) -> Bundle:
             )
         path = DEFAULT
     bundle = read_manifest(path)
+    if precision not in ("auto", bundle.precision):
+        bundle = _in_precision(bundle, precision)
     for name, expected in bundle.files.items():
         found = _sha256(bundle.path / name, bundle.path)
         if found != expected:
@@ -92,6 +99,45 @@ def open_bundle(path: Path | None) -> Bundle:
                 f"{MANIFEST} says {expected[:12]}...; fetch or export the bundle again"
             )
     return bundle
+
+
+def beside(bundle: Bundle, precision: str) -> Path:
+    """Where the bundle of this precision lies that was made of ``bundle``."""
+    folder = bundle.path.expanduser().absolute()
+    return folder.with_name(f"{folder.name}-{precision}")
+
+
+def precisions(bundle: Bundle) -> dict[str, Path]:
+    """Precision -> folder of ``bundle`` and of those beside it that were made of it as it is."""
+    found = {bundle.precision: bundle.path}
+    for precision in ("int8", "fp16"):
+        folder = beside(bundle, precision)
+        if (folder / MANIFEST).is_file() and _made_of(read_manifest(folder), bundle):
+            found.setdefault(precision, folder)
+    return found
+
+
+def _in_precision(bundle: Bundle, precision: str) -> Bundle:
+    folder = beside(bundle, precision)
+    make = (
+        f"make it: puppetcam quantize --bundle {bundle.path} --precision {precision} "
+        f"--output {folder}"
+    )
+    if bundle.precision != "fp32" or precision == "fp32":
+        raise BundleError(
+            f"precision {precision} was asked for and {bundle.path} is {bundle.precision}; name "
+            "the bundle that it was made of"
+        )
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"no {precision} of {bundle.path}: there is no bundle {folder}; {make}")
+    found = read_manifest(folder)
+    if not _made_of(found, bundle):
+        raise BundleError(f"{folder} was made of other networks than {bundle.path}; {make}")
+    return found
+
+
+def _made_of(one: Bundle, bundle: Bundle) -> bool:
+    return one.made_of == bundle.files[bundle.graph("frame").name]
 
 
 def read_manifest(path: Path) -> Bundle:
@@ -134,7 +180,7 @@ def write_manifest(bundle: Bundle) -> None:
         "licence": bundle.licence,
         "origin": bundle.origin,
         "versions": dict(bundle.versions),
-    }
+    } | ({"made_of": bundle.made_of} if bundle.made_of else {})
     text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     (bundle.path / MANIFEST).write_text(text, encoding="utf-8")
 
@@ -180,6 +226,7 @@ def _checked(path: Path, found: dict[str, Any]) -> Bundle:
         licence=_field(path, found, "licence", str),
         origin=_field(path, found, "origin", str),
         versions=_texts(path, found, "versions"),
+        made_of=_field(path, found, "made_of", str) if "made_of" in found else "",
     )
     if not all(isinstance(name, str) for name in bundle.landmarks):
         raise _wrong(path, "landmarks", "a list of names", bundle.landmarks)

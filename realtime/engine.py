@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from config.errors import EngineError
 from config.schema import EngineSettings
 from models.bundle import Bundle, open_bundle
 from models.keypoints import Keypoints
@@ -39,13 +40,30 @@ class Engine(Protocol):
 
 
 def open_engine(settings: EngineSettings) -> Engine:
-    """The engine for the bundle's format. Raises BundleError, MissingPackageError, EngineError."""
-    bundle = open_bundle(None if settings.bundle == "default" else Path(settings.bundle))
-    match bundle.format:
-        case "onnx":
+    """The engine that ``settings`` name: of its "auto"s, ONNX Runtime where the bundle's format
+    leaves a choice, and the bundle's own precision; ``realtime.choice`` makes better ones.
+
+    Raises BundleError, MissingPackageError, EngineError.
+    """
+    path = None if settings.bundle == "default" else Path(settings.bundle)
+    bundle = open_bundle(path, settings.precision)
+    runtime = settings.runtime
+    if runtime == "auto":
+        runtime = "onnxruntime" if bundle.format == "onnx" else "torchscript"
+    if (runtime == "torchscript") != (bundle.format == "torchscript"):
+        raise EngineError(
+            f"engine.runtime={runtime} does not run {bundle.format} bundles such as {bundle.path}; "
+            "engine.runtime=auto takes one that does, puppetcam export --format writes the other"
+        )
+    match runtime:
+        case "onnxruntime":
             from realtime.onnx_engine import OnnxEngine
 
             return OnnxEngine(bundle, settings)
+        case "openvino":
+            from realtime.openvino_engine import OpenVinoEngine
+
+            return OpenVinoEngine(bundle, settings)
         case "torchscript":
             from realtime.torchscript_engine import TorchScriptEngine
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 import models.bundle
 from config.errors import BundleError
-from models.bundle import Bundle, open_bundle, write_manifest
+from models.bundle import Bundle, beside, open_bundle, precisions, write_manifest
 
 GRAPHS = {"avatar.onnx": b"the avatar", "keypoints.onnx": b"keypoints", "frame.onnx": b"frame"}
 
@@ -118,7 +120,8 @@ def test_a_manifest_that_is_no_json_object_is_refused(folder: Path, data: bytes)
     assert "bundle.json" in refusal(folder)
 
 
-FIELDS = ["format_version", *(field for field in Bundle.__dataclass_fields__ if field != "path")]
+OPTIONAL = ("path", "made_of")
+FIELDS = ["format_version", *(one for one in Bundle.__dataclass_fields__ if one not in OPTIONAL)]
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -193,3 +196,27 @@ def test_none_is_the_shipped_bundle(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(models.bundle, "DEFAULT", folder / "weights")
     with pytest.raises(BundleError, match=r"shipped bundle is missing .*engine\.bundle="):
         open_bundle(None)
+
+
+def test_a_precision_lies_beside_the_bundle_it_was_made_of(folder: Path) -> None:
+    bundle = described(folder)
+    own = str(bundle.precision)
+    assert open_bundle(folder, own) == open_bundle(folder, "auto") == bundle
+    assert precisions(bundle) == {own: folder}
+    other = folder.with_name(f"{folder.name}-int8")
+    assert beside(bundle, "int8") == other
+    with pytest.raises(BundleError, match=r"there is no bundle .*make it: puppetcam quantize"):
+        open_bundle(folder, "int8")
+    shutil.copytree(folder, other)
+    made = replace(bundle, path=other, precision="int8", made_of=bundle.files["frame.onnx"])
+    write_manifest(made)
+    assert open_bundle(folder, "int8") == made
+    assert precisions(bundle) == {own: folder, "int8": other}
+    with pytest.raises(BundleError, match="is int8; name the bundle that it was made of"):
+        open_bundle(other, "fp16")
+
+    # The networks were trained on, and what was made of the old ones is still there.
+    write_manifest(replace(made, made_of="0" * 64))
+    with pytest.raises(BundleError, match=r"was made of other networks than .*make it: puppetcam"):
+        open_bundle(folder, "int8")
+    assert precisions(bundle) == {own: folder}

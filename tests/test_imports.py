@@ -22,7 +22,7 @@ ARROW = (
 )
 """A package may import itself and those before it."""
 
-OPTIONAL = ("torch", "onnxruntime", "onnx", "face_alignment")
+OPTIONAL = ("torch", "onnxruntime", "openvino", "onnx", "face_alignment")
 
 # The live path: these work with the base install alone. (export and training need torch.)
 RUNTIME = ("config", "provenance", "drawing", "realtime", "bench", "puppetcam")

@@ -1,0 +1,153 @@
+"""Runs a bundle's ONNX graphs in OpenVINO, on the CPU. Needs no torch.
+
+The package is optional, and does not replace ONNX Runtime. It reads the same files; what an int8
+graph says is int8 runs in int8, the rest in fp32.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.errors import EngineError, MissingPackageError
+from config.schema import EngineSettings
+from models.bundle import GRAPHS, Bundle
+from models.keypoints import Keypoints
+from realtime.carry import Carrier
+from realtime.frame import Image
+from realtime.onnx_engine import runtime_threads
+from realtime.planes import check_picture, fill_planes, finish, resized
+
+
+class OpenVinoEngine:
+    """``realtime.engine.Engine`` on OpenVINO. Not thread-safe."""
+
+    def __init__(self, bundle: Bundle, settings: EngineSettings) -> None:
+        """Raises MissingPackageError without openvino, EngineError where it cannot run."""
+        if settings.provider not in ("auto", "cpu"):
+            raise EngineError(
+                f"engine.provider={settings.provider}, but OpenVINO runs on the CPU; "
+                "engine.runtime=onnxruntime has the card, or engine.provider=cpu"
+            )
+        self.bundle = bundle
+        self._graphs = {name: _Graph(bundle.graph(name), settings) for name in GRAPHS}
+        self.provider = f"openvino {self._graphs['frame'].device}"
+        self._carrier: Carrier | None = None
+
+    def set_avatar(self, image: Image) -> Keypoints:
+        """See ``Engine``. Raises EngineError for a picture of another size."""
+        check_picture(image, self.bundle.output_size)
+        carrier = Carrier(image)
+        avatar, frame = self._graphs["avatar"], self._graphs["frame"]
+        fill_planes(avatar.inputs["image"], resized(image, self.bundle.size))
+        avatar.run()
+        for name, array in avatar.outputs.items():
+            if name in frame.inputs:
+                frame.inputs[name][:] = array
+        keypoints, _ = self.keypoints(resized(image, self.bundle.keypoint_size))
+        frame.inputs["avatar_value"][0], frame.inputs["avatar_jacobian"][0] = keypoints
+        self._carrier = carrier
+        return keypoints
+
+    def keypoints(self, image: Image) -> tuple[Keypoints, float]:
+        """See ``Engine``."""
+        graph = self._graphs["keypoints"]
+        fill_planes(graph.inputs["image"], image)
+        graph.run()
+        # Copies: the next run writes into the same memory.
+        value, jacobian = (graph.outputs[name][0].copy() for name in ("value", "jacobian"))
+        presence = graph.outputs.get("presence")
+        return Keypoints(value, jacobian), 1.0 if presence is None else float(presence[0])
+
+    def generate(self, keypoints: Keypoints) -> Image:
+        """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture."""
+        if self._carrier is None:
+            raise EngineError("the engine has no avatar yet: set_avatar comes before generate")
+        frame = self._graphs["frame"]
+        frame.inputs["value"][0], frame.inputs["jacobian"][0] = keypoints
+        frame.run()
+        return finish(frame.outputs, self._carrier)
+
+    def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
+        """One graph as it is, float32 in and out, by the names of ``models.bundle``."""
+        one = self._graphs[graph]
+        for name, array in feeds.items():
+            one.inputs[name][:] = array
+        one.run()
+        return {name: array.copy() for name, array in one.outputs.items()}
+
+    def close(self) -> None:
+        """Free the graphs; twice is fine."""
+        self._graphs, self._carrier = {}, None
+
+
+def load_openvino() -> Any:
+    """The module ``openvino``. Raises MissingPackageError.
+
+    Imported without its converter, which tells a server on the internet of each import.
+    """
+    converter = "openvino.tools.ovc"
+    try:
+        known = converter in sys.modules
+        if not known:
+            sys.modules[converter] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            if not known:
+                del sys.modules[converter]
+    except ImportError as error:
+        raise MissingPackageError(
+            f"engine.runtime=openvino, but openvino cannot be imported ({error}); in the "
+            'folder of puppetcam: pip install ".[openvino]", or engine.runtime=onnxruntime'
+        ) from error
+    return openvino
+
+
+class _Graph:
+    """A compiled graph with its inputs and outputs in memory of ours, for ever the same."""
+
+    def __init__(self, path: Path, settings: EngineSettings) -> None:
+        openvino = load_openvino()
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": runtime_threads(settings),
+            # Its own choice is bf16 where the processor has it: 8 bits of a place are too few.
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        try:
+            core = openvino.Core()
+            model = core.read_model(path)
+            compiled = core.compile_model(model, "CPU", options)
+            self._request: Any = compiled.create_infer_request()
+            self.device = "+".join(compiled.get_property("EXECUTION_DEVICES"))
+            # Names of the model: a compiled output may have those of the nodes before it as well.
+            bind = self._request
+            self.inputs = _held(openvino, bind.set_input_tensor, model.inputs)
+            self.outputs = _held(openvino, bind.set_output_tensor, model.outputs)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot open {path}: {_reason(error)}") from error
+
+    def run(self) -> None:
+        """From ``inputs`` to ``outputs``."""
+        try:
+            self._request.infer()
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO failed: {_reason(error)}") from error
+
+
+def _held(openvino: Any, bind: Any, ports: Any) -> dict[str, NDArray[np.float32]]:
+    arrays = {}
+    for index, port in enumerate(ports):
+        array = arrays[port.any_name] = np.zeros(tuple(port.shape), np.float32)
+        bind(index, openvino.Tensor(array, shared_memory=True))
+    return arrays
+
+
+def _reason(error: Exception) -> str:
+    """The last line that says something: first come places in OpenVINO's own source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
