@@ -10,11 +10,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from config.errors import SinkError, SourceError
+from config.errors import SourceError
 from config.schema import CameraSettings
 from realtime.camera import Source
+from realtime.delivery import Delivery, Output
 from realtime.frame import Frame, Latest
 from realtime.metrics import Metrics
 from realtime.sinks import Sink
@@ -28,8 +29,6 @@ MAX_RETRY_S = 8.0
 """Longest wait before a lost camera is tried again."""
 IDLE_S = 1 / 30
 """Interval of the pictures that are made while no frame comes."""
-_POLL_S = 0.02
-"""Longest time in which the caller's thread does not look at keys and its end."""
 _JOIN_S = 3.0
 """Longest wait for a thread to end: a camera's driver may block."""
 
@@ -105,14 +104,6 @@ class Capture:
             self._source = None
 
 
-class Output(NamedTuple):
-    """A step on its way to the sinks."""
-
-    step: "Step"
-    fresh: bool
-    """True: made of a driving frame; False: made while there was none."""
-
-
 class Inference:
     """Frames, or their absence, into steps; and what others want done to the puppeteer."""
 
@@ -141,59 +132,6 @@ class Inference:
         if lost or stalled or self._puppeteer.panicking:
             return Output(self._puppeteer.idle(now), False)
         return None
-
-
-class Delivery:
-    """Steps to sinks: each new frame at once, the last one again when a sink's clock wants it.
-
-    A sink that fails is told, closed and left out; the others go on.
-    """
-
-    def __init__(self, sinks: Sequence[Sink], metrics: Metrics, clock: Callable[[], float]) -> None:
-        self._sinks = list(sinks)
-        self._metrics = metrics
-        self._clock = clock
-        self._last: Frame | None = None
-        self._due: dict[int, float] = {}
-        """When a sink (by identity) wants the last frame again."""
-
-    def send(self, output: Output) -> None:
-        """A new frame to all sinks. Raises SinkError when the last sink has failed."""
-        frame = output.step.frame
-        self._last = frame
-        started = self._clock()
-        for sink in tuple(self._sinks):
-            # Half an interval of grace: a frame that is a little late needs no double before it.
-            self._give(sink, frame, grace=1.5)
-        now = self._clock()
-        if output.fresh:
-            stages = {**output.step.stages, "send": now - started}
-            self._metrics.record(frame.captured_at, now, stages)
-
-    def repeat(self, now: float) -> None:
-        """The last frame to the sinks whose clock is due. Raises SinkError like ``send``."""
-        for sink in tuple(self._sinks):
-            if self._last is not None and now >= self._due.get(id(sink), now + 1):
-                self._metrics.repeated += 1
-                self._give(sink, self._last, grace=1.0)
-
-    def wait_s(self, now: float) -> float:
-        """Seconds until the next repeat is due, at most those between two looks at the keys."""
-        return max(0.0, min([_POLL_S, *(due - now for due in self._due.values())]))
-
-    def _give(self, sink: Sink, frame: Frame, grace: float) -> None:
-        try:
-            sink.send(frame)
-        except SinkError as error:
-            self._sinks.remove(sink)
-            self._due.pop(id(sink), None)
-            sink.close()
-            if not self._sinks:
-                raise
-            _log.warning("%s; the other outputs go on", error)
-            return
-        if sink.repeat_fps is not None:
-            self._due[id(sink)] = self._clock() + grace / sink.repeat_fps
 
 
 class Pipeline:
@@ -282,7 +220,8 @@ class Pipeline:
 
     def _count(self, capture: Capture) -> None:
         self.metrics.captured = capture.count
-        self.metrics.dropped = self._frames.dropped + self._outputs.dropped
+        slots = self._frames.dropped + self._outputs.dropped
+        self.metrics.dropped = slots + self._delivery.dropped
 
     def _guard(self, loop: Callable[[Capture], None], capture: Capture) -> None:
         """Run a thread's loop; whatever it raises is the caller's to hear."""

@@ -12,9 +12,10 @@ from config.errors import EngineError, SinkError, SourceError
 from config.schema import CameraSettings, OutputSettings
 from realtime import pipeline as pipeline_module
 from realtime.camera import Source, VideoFile
+from realtime.delivery import Delivery, Output
 from realtime.frame import Frame, Image, Latest
 from realtime.metrics import Metrics
-from realtime.pipeline import Capture, Delivery, Inference, Output, Pipeline
+from realtime.pipeline import Capture, Inference, Pipeline
 from realtime.puppeteer import Status, Step
 from realtime.recording import VideoWriter
 from realtime.sinks import MemorySink
@@ -285,18 +286,6 @@ def test_new_frame_goes_out_at_once_and_again_when_the_sinks_clock_is_due() -> N
     np.testing.assert_allclose(sent_at, [0, *np.arange(0.15, 1, 0.1)], atol=0.0021)
     assert plain.count == 1
     assert metrics.repeated == steady.count - 1
-
-
-def test_steady_camera_causes_no_repeats() -> None:
-    clock = Clock()
-    sink = MemorySink(repeat_fps=30)
-    delivery = Delivery([sink], Metrics(clock), clock)
-    rng = np.random.default_rng(8)
-    for number in range(300):
-        clock.now = number / 30 + rng.uniform(0, 0.012)
-        delivery.repeat(clock.now)
-        delivery.send(output(number))
-    assert sink.count == 300
 
 
 def test_wait_ends_with_the_next_repeat_and_never_outlasts_a_look_at_the_keys() -> None:
