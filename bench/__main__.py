@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from bench.report import add_arguments, run
+from bench.command import add_arguments, run
 from config.errors import PuppetcamError
 
 

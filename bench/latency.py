@@ -5,34 +5,44 @@ takes before it hands a picture over, and a screen after it gets one, is not in 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from bench.energy import Energy, EnergyMeter
+from bench.machine import peak_memory_mb, process_age_s
 from config.schema import Settings
-from realtime.camera import Source, open_source
+from realtime.avatar import Avatar
+from realtime.camera import Source
+from realtime.compose import compose
 from realtime.engine import Engine
 from realtime.frame import Image
 from realtime.metrics import Metrics, Spread, Summary, spread
 from realtime.pipeline import Pipeline
-from realtime.sinks import MemorySink
-
-if TYPE_CHECKING:
-    from realtime.puppeteer import Puppeteer, Step
+from realtime.puppeteer import Puppeteer, Step
+from realtime.sinks import MemorySink, Sink
 
 FIRST_PICTURE_S = 60.0
 """Longest wait for the first picture."""
 WARM_UP = 3
 """Steps that are not counted: a runtime makes its plans in the first ones."""
+LONGEST_CHANGE_S = 10.0
+"""Longest wait for the other avatar."""
+AFTER_CHANGE_S = 0.5
+"""How long the output is watched after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTimes:
     """The engine alone, step after step, nothing else running in this process."""
 
+    first_ms: float
+    """The very first step: what a runtime makes ready then is in it."""
+    warm_up_ms: float
+    """The steps that are not counted, together."""
     avatar_ms: float
     """Encoding the avatar, once per avatar; the second time it is done."""
     keypoints: Spread
@@ -50,6 +60,37 @@ class SourceFacts:
     height: int
     fps: float
     live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarChange:
+    """Another avatar asked for in the middle of a run, seen from the sink."""
+
+    shown_ms: float
+    """From the asking to its first picture."""
+    gap_ms: float
+    """Longest time without a new picture from the asking until half a second after that."""
+    usual_gap_ms: float
+    """The median time between two pictures of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineTimes:
+    """The whole way, measured. All but the change of avatar is of the time before it."""
+
+    summary: Summary
+    jitter_ms: float
+    """Standard deviation of the time between two new pictures at the sink."""
+    first_frame_ms: float
+    """From the start of the threads to the first picture at the sink; opening the source too."""
+    process_ms: float
+    """From the start of the process to the first picture, without what made the source's pictures
+    (of performer:loop). Means something where the process did nothing else before."""
+    memory_mb: float
+    """Largest resident memory since the process began, megabytes (10^6 bytes)."""
+    energy: Energy
+    avatar_change: AvatarChange | None
+    """None where there is no other avatar, or it never showed."""
 
 
 def measure_model(
@@ -74,48 +115,136 @@ def measure_model(
         middle = clock()
         engine.generate(keypoints)
         marks.append((start, middle, clock()))
-    times = np.diff(np.array(marks[WARM_UP:]), axis=1)
+    times = np.diff(np.array(marks), axis=1)
+    counted = times[WARM_UP:]
     return ModelTimes(
+        first_ms=1000 * float(times[0].sum()),
+        warm_up_ms=1000 * float(times[:WARM_UP].sum()),
         avatar_ms=avatar_ms,
-        keypoints=spread(times[:, 0]),
-        generate=spread(times[:, 1]),
-        step=spread(times.sum(axis=1)),
+        keypoints=spread(counted[:, 0]),
+        generate=spread(counted[:, 1]),
+        step=spread(counted.sum(axis=1)),
     )
 
 
 def measure_pipeline(
-    puppeteer: "Puppeteer",
-    source: str,
+    puppeteer: Puppeteer,
+    opened: Callable[[], Source],
     settings: Settings,
     seconds: float,
     *,
+    sinks: Sequence[Sink] | None = None,
+    other: Avatar | None = None,
+    made_s: float = 0.0,
     stopped: Callable[[], bool] = lambda: False,
-    watch: "Callable[[Pipeline, Step], None]" = lambda pipeline, step: None,
+    watch: Callable[[Pipeline, Step], None] = lambda pipeline, step: None,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[Summary, SourceFacts]:
-    """``source`` through the real pipeline into a memory sink: for ``seconds`` from the first
-    picture on, or to the source's end. A minute without a picture ends it too.
+) -> tuple[PipelineTimes, SourceFacts]:
+    """A source through the real pipeline into ``sinks`` (default: memory): for ``seconds`` from the
+    first picture on, or to the source's end. A minute without a picture ends it too.
 
-    ``stopped`` is asked all the time and ends it early; ``watch`` gets the pipeline and each step.
-    Raises SourceError.
+    ``other``: an avatar to change to when the time is over. ``made_s``: what ``process_ms`` leaves
+    out. ``stopped`` is asked all the time and ends it early; ``watch`` gets the pipeline and
+    each step. Raises SourceError, SinkError.
     """
     facts: list[SourceFacts] = []
 
-    def opened() -> Source:
-        found = open_source(source, settings.camera)
+    def opened_and_noted() -> Source:
+        found = opened()
         facts.append(SourceFacts(found.name, found.width, found.height, found.fps, found.live))
         return found
 
     metrics = Metrics(clock)
-    pipeline = Pipeline(opened, puppeteer, [MemorySink(keep=1)], metrics, settings.camera)
-    ends_at = clock() + FIRST_PICTURE_S
-    counting = False
+    outputs = [MemorySink(keep=1)] if sinks is None else sinks
+    pipeline = Pipeline(opened_and_noted, puppeteer, outputs, metrics, settings.camera)
+    began = clock()
+    before_ms = 1000 * (process_age_s() - made_s)
+    times: list[float] = []
+    summary: Summary | None = None
+    energy, peak_mb = Energy(None, ""), 0.0
+    meter: EnergyMeter | None = None
+    change: ChangeWatcher | None = None
 
     def over() -> bool:
-        nonlocal ends_at, counting
-        if metrics.delivered and not counting:
-            ends_at, counting = clock() + seconds, True
-        return stopped() or clock() >= ends_at
+        nonlocal summary, energy, peak_mb, change, meter
+        now = clock()
+        if meter is None and metrics.delivered:
+            meter = EnergyMeter()
+        waited = now - (times[0] if times else began)
+        if summary is None and (waited >= (seconds if times else FIRST_PICTURE_S)):
+            summary, peak_mb = metrics.summary(), peak_memory_mb()
+            energy = meter.read() if meter else energy
+            if other is not None and puppeteer.avatar is not None and times:
+                change = ChangeWatcher(puppeteer.avatar, other, settings, now)
+                pipeline.post(lambda one: one.set_avatar(other))
+        return stopped() or (summary is not None and (change is None or change.over(now)))
 
-    pipeline.run(until=over, watch=lambda step: watch(pipeline, step))
-    return metrics.summary(), facts[0]
+    def seen(step: Step) -> None:
+        now = clock()
+        if summary is None:
+            times.append(now)
+        if change is not None:
+            change.see(step.frame.image, now)
+        watch(pipeline, step)
+
+    pipeline.run(until=over, watch=seen)
+    if summary is None:  # the source's end came first
+        summary, peak_mb = metrics.summary(), peak_memory_mb()
+        energy = meter.read() if meter else energy
+    first_ms = 1000 * (times[0] - began) if times else 0.0
+    gaps = np.diff(times) * 1000
+    found = PipelineTimes(
+        summary=summary,
+        jitter_ms=float(gaps.std()) if gaps.size else 0.0,
+        first_frame_ms=first_ms,
+        process_ms=before_ms + first_ms if times else 0.0,
+        memory_mb=peak_mb,
+        energy=energy,
+        avatar_change=change.outcome(float(np.median(gaps)) if gaps.size else 0.0)
+        if change
+        else None,
+    )
+    return found, facts[0]
+
+
+class ChangeWatcher:
+    """Watches the output for another avatar, by its pixels alone."""
+
+    def __init__(self, before: Avatar, after: Avatar, settings: Settings, asked_at: float) -> None:
+        output = settings.output
+        self._looks = [
+            _thumbnail(compose(avatar.image, output.width, output.height))
+            for avatar in (before, after)
+        ]
+        self._asked_at = asked_at
+        self._times = [asked_at]
+        self._shown_at: float | None = None
+
+    def see(self, picture: Image, now: float) -> None:
+        """A new picture at the sink."""
+        self._times.append(now)
+        if self._shown_at is None:
+            look = _thumbnail(picture)
+            old, new = (float(np.square(look - one).mean()) for one in self._looks)
+            if new < old:
+                self._shown_at = now
+
+    def over(self, now: float) -> bool:
+        """True once enough was seen, or it did not come."""
+        if self._shown_at is None:
+            return now - self._asked_at >= LONGEST_CHANGE_S
+        return now - self._shown_at >= AFTER_CHANGE_S
+
+    def outcome(self, usual_gap_ms: float) -> AvatarChange | None:
+        """None: it was never shown."""
+        if self._shown_at is None:
+            return None
+        return AvatarChange(
+            shown_ms=1000 * (self._shown_at - self._asked_at),
+            gap_ms=1000 * float(np.diff(self._times).max()),
+            usual_gap_ms=usual_gap_ms,
+        )
+
+
+def _thumbnail(picture: Image) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(picture, (16, 12), interpolation=cv2.INTER_AREA), np.float32)

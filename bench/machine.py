@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,32 @@ def this_machine() -> Machine:
         system=platform.platform(terse=True),
         python=platform.python_version(),
     )
+
+
+def process_age_s() -> float:
+    """Seconds since the system started this process: what came before the first line of Python is
+    in it. To a hundredth."""
+    if sys.platform == "linux":
+        # psutil's creation time hangs on the system's start, which Linux tells in whole seconds.
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
+    return time.time() - psutil.Process().create_time()
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process until now, megabytes (10^6 bytes)."""
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    if sys.platform == "linux":
+        # Not getrusage: its peak is inherited from the program that started this one.
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

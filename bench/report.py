@@ -1,31 +1,30 @@
-"""The benchmark as a command: what it measures, on what, as a table and as JSON."""
+"""What one run of the benchmark found, as a table, as JSON and as CSV."""
 
-import argparse
+import csv
+import io
 import json
 import os
-import shlex
-import sys
 import tempfile
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.errors import SettingsError, SinkError, SourceError
+from config.errors import SinkError
 
 if TYPE_CHECKING:
-    from bench.latency import ModelTimes, SourceFacts
+    from bench.glass import Glass
+    from bench.latency import ModelTimes, PipelineTimes, SourceFacts
     from bench.machine import Machine
     from models.bundle import Bundle
-    from realtime.metrics import Summary
+    from realtime.metrics import Spread
 
-MODEL_S = 2.0
-"""How long the networks are measured alone, at most a quarter of the run."""
+_WIDTH = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run of the benchmark."""
+    """One run of the benchmark. What was not asked for is None."""
 
     date: str
     """ISO 8601, with the offset of the local time."""
@@ -38,139 +37,137 @@ class Report:
     """Of the runtime, on the CPU."""
     versions: dict[str, str]
     avatar: str
-    source: "SourceFacts"
-    model: "ModelTimes"
-    pipeline: "Summary"
+    source: "SourceFacts | None"
+    model: "ModelTimes | None"
+    pipeline: "PipelineTimes | None"
+    glass: "tuple[Glass, ...]"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         found = asdict(self)
         found["bundle"]["path"] = str(self.bundle.path)
-        del found["bundle"]["versions"]
+        del found["bundle"]["versions"], found["bundle"]["landmarks"]
         return found
 
     def table(self) -> str:
         """For the terminal."""
-        bundle, model, source = self.bundle, self.model, self.source
+        bundle = self.bundle
         digest = bundle.files[bundle.graph("frame").name][:12]
-        width = 22
         lines = [
             f"{self.date}  {self.machine}",
             f"bundle {bundle.name}: {bundle.family}, {bundle.output_size} px, {bundle.precision}, "
             f"frame graph {digest}, on {self.provider}, threads {self.threads}",
-            f"source {source.name}: {source.width}x{source.height} at {source.fps:g} fps, "
-            f"avatar {self.avatar}",
-            "",
-            f"{'networks alone':{width}} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8}",
         ]
-        for name in ("keypoints", "generate", "step"):
-            one = getattr(model, name)
-            lines.append(f"{name:{width}} {one.p50_ms:8.1f} {one.p95_ms:8.1f} {one.p99_ms:8.1f}")
-        lines.append(f"{'avatar, once':{width}} {model.avatar_ms:8.1f}")
-        lines += ["", "from the source to a sink", self.pipeline.table()]
+        if self.source is not None:
+            one = self.source
+            lines.append(f"source {one.name}: {one.width}x{one.height} at {one.fps:g} fps")
+        lines.append(f"avatar {self.avatar}")
+        if self.model is not None:
+            lines += ["", *_model_lines(self.model)]
+        if self.pipeline is not None:
+            lines += ["", *_pipeline_lines(self.pipeline)]
+        for glass in self.glass:
+            lines += ["", *_glass_lines(glass)]
         return "\n".join(lines)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the benchmark."""
-    parser.add_argument(
-        "--source", default="performer", help="performer (default), camera:0, or a video file"
-    )
-    parser.add_argument(
-        "--avatar", type=Path, action="append", default=[], metavar="PICTURE", help="of your own"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=10.0, metavar="N", help="length of the run (default 10)"
-    )
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the figures there; - prints them instead of the table"
-    )
-    parser.add_argument("--bundle", metavar="DIR", help="networks other than the shipped ones")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
-    parser.add_argument("settings", nargs="*", metavar="group.key=value")
-    parser.set_defaults(run=run)
+def _row(name: str, times: "Spread") -> str:
+    return f"{name:{_WIDTH}} {times.p50_ms:8.1f} {times.p95_ms:8.1f} {times.p99_ms:8.1f}"
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Measure, then print or write. Returns the exit code."""
-    if not 0 < arguments.seconds <= 3600:
-        raise SettingsError(f"--seconds must be above 0, at most 3600; found {arguments.seconds:g}")
-    target = Path(arguments.json) if arguments.json not in (None, "-") else None
-    if target is not None:
-        _check(target)
-    report = measure(arguments)
-    text = json.dumps(report.as_dict(), indent=2)
-    if target is not None:
-        _write(target, text + "\n")
-    print(text if arguments.json == "-" else report.table())
-    if not report.pipeline.delivered:
-        raise SourceError(f"{arguments.source}: no frame of it reached the sink")
-    return 0
+def _head(name: str) -> str:
+    return f"{name:{_WIDTH}} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8}"
 
 
-def measure(arguments: argparse.Namespace) -> Report:
-    """Run the benchmark as ``arguments`` ask for it."""
-    from tqdm import tqdm
+def _model_lines(model: "ModelTimes") -> list[str]:
+    return [
+        _head("networks alone"),
+        *(_row(name, getattr(model, name)) for name in ("keypoints", "generate", "step")),
+        f"{'avatar, once':{_WIDTH}} {model.avatar_ms:8.1f}",
+        f"{'first step':{_WIDTH}} {model.first_ms:8.1f}   (warm-up {model.warm_up_ms:.0f} ms)",
+    ]
 
-    from bench.latency import measure_model, measure_pipeline
-    from bench.machine import this_machine
-    from config.schema import load_settings
-    from realtime.assembly import assemble
-    from realtime.onnx_engine import runtime_threads
-    from realtime.pipeline import Pipeline
-    from realtime.puppeteer import Step
 
-    settings = load_settings(arguments.config, arguments.settings)
-    if arguments.bundle is not None:
-        settings = replace(settings, engine=replace(settings.engine, bundle=arguments.bundle))
-    date = datetime.now().astimezone().isoformat(timespec="seconds")
-    seconds: float = arguments.seconds
-    with assemble(settings, arguments.avatar[:1]) as assembly:
-        avatar = assembly.avatars[0]
-        model = measure_model(assembly.engine, avatar.image, min(MODEL_S, seconds / 4))
-        with tqdm(desc="measuring", unit=" frames", disable=None, leave=False) as bar:
-
-            def watch(_: Pipeline, __: Step) -> None:
-                bar.update()
-
-            summary, source = measure_pipeline(
-                assembly.puppeteer, arguments.source, settings, seconds, watch=watch
-            )
-        return Report(
-            date=date,
-            command=shlex.join(["puppetcam", *sys.argv[1:]]),
-            machine=this_machine(),
-            bundle=assembly.engine.bundle,
-            provider=assembly.engine.provider,
-            threads=runtime_threads(settings.engine),
-            versions=_versions(),
-            avatar=avatar.name,
-            source=source,
-            model=model,
-            pipeline=summary,
+def _pipeline_lines(found: "PipelineTimes") -> list[str]:
+    summary, energy, change = found.summary, found.energy, found.avatar_change
+    lines = [
+        _head("from source to sink"),
+        *(_row(name, times) for name, times in summary.stages.items()),
+        _row("frame age", summary.age),
+        f"{summary.fps:.1f} fps over {summary.seconds:.1f} s: {summary.delivered} of "
+        f"{summary.captured} frames delivered, {summary.dropped} dropped, "
+        f"{summary.repeated} repeats, jitter {found.jitter_ms:.1f} ms",
+        f"first picture {found.first_frame_ms:.0f} ms after the run's start, "
+        f"{found.process_ms:.0f} ms after the process's",
+        f"processor {summary.cpu_s:.1f} s, {summary.cpu_percent:.0f} % of one core; "
+        f"memory at most {found.memory_mb:.0f} MB resident",
+    ]
+    if energy.joules is None:
+        lines.append(energy.note)
+    elif summary.delivered:
+        each = energy.joules / summary.delivered
+        lines.append(f"{energy.joules:.1f} J, {each:.2f} J a frame: {energy.note}")
+    if change is not None:
+        lines.append(
+            f"another avatar after {change.shown_ms:.0f} ms; longest gap {change.gap_ms:.0f} ms, "
+            f"otherwise {change.usual_gap_ms:.0f} ms"
         )
+    return lines
 
 
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
+def _glass_lines(glass: "Glass") -> list[str]:
+    return [
+        _head("glass to glass"),
+        _row("picture age", glass.age),
+        f"receiver: {glass.receiver}; first picture after {glass.first_ms:.0f} ms, "
+        f"jitter {glass.jitter_ms:.1f} ms",
+        f"{glass.pictures} pictures received: {glass.new} new, {glass.missed} missed between them, "
+        f"{glass.unreadable} unreadable",
+    ]
 
-    found = {}
-    names = ("puppetcam", "numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu", "torch")
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted names, e.g. ``pipeline.summary.age.p50_ms``; lists by number."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, (list, tuple)):
+            value = {str(number): one for number, one in enumerate(value)}  # noqa: PLW2901
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{key}.")
+        else:
+            found[key] = value
     return found
 
 
-def _check(target: Path) -> None:
+def as_csv(values: Mapping[str, Any]) -> str:
+    """One line a figure, ``figure,value``, of what ``as_dict`` gave."""
+    return table_csv(["figure", "value"], list(flat(values).items()))
+
+
+def table_csv(head: list[str], rows: list[Any]) -> str:
+    """Lines of comma separated values."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_json(values: Any) -> str:
+    """Indented, with a line's end."""
+    return json.dumps(values, indent=2) + "\n"
+
+
+def check_target(option: str, target: Path) -> None:
+    """Raises SinkError where ``target`` can be no file."""
     if target.is_dir() or not target.parent.is_dir():
         found = "is a folder" if target.is_dir() else f"there is no folder {target.parent}"
-        raise SinkError(f"--json {target}: {found}; name a file")
+        raise SinkError(f"{option} {target}: {found}; name a file")
 
 
-def _write(target: Path, text: str) -> None:
+def write_text(option: str, target: Path, text: str) -> None:
+    """The whole file or none of it. Raises SinkError."""
     try:
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}-", delete=False
@@ -179,4 +176,4 @@ def _write(target: Path, text: str) -> None:
         Path(file.name).chmod(0o644)
         os.replace(file.name, target)
     except OSError as error:
-        raise SinkError(f"--json {target} cannot be written: {error.strerror}") from error
+        raise SinkError(f"{option} {target} cannot be written: {error.strerror}") from error

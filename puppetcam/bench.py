@@ -2,7 +2,7 @@
 
 import argparse
 
-from bench.report import add_arguments
+from bench.command import add_arguments
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

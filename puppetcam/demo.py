@@ -55,6 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
     from realtime.frame import Frame
+    from realtime.performer import Performer
     from realtime.recording import VideoWriter
 
     seconds: float = arguments.seconds
@@ -97,9 +98,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 image = side_by_side(panels, PANEL_PX, captions=True)
                 film.send(Frame(image, now, step.frame.index))
 
-            summary, _ = measure_pipeline(
-                puppeteer, "performer", settings, seconds, stopped=stopped.is_set, watch=watch
+            times, _ = measure_pipeline(
+                puppeteer, Performer, settings, seconds, stopped=stopped.is_set, watch=watch
             )
+    summary = times.summary
     if not summary.delivered:
         raise SourceError("the demo ended before the first picture was ready")
     print(summary.table())

@@ -53,7 +53,8 @@ class Source(Protocol):
 
 
 def open_source(text: str, settings: CameraSettings) -> Source:
-    """Open ``camera:0``, ``camera:"name"``, ``performer`` or the path of a video file.
+    """Open ``camera:0``, ``camera:"name"``, ``performer``, ``performer:loop`` (the light one, for
+    measuring) or the path of a video file.
 
     ``camera`` alone is ``camera:0``. Raises SourceError.
     """
@@ -61,6 +62,10 @@ def open_source(text: str, settings: CameraSettings) -> Source:
         from realtime.performer import Performer
 
         return Performer()
+    if text == "performer:loop":
+        from realtime.loop import Loop, drawn_pictures
+
+        return Loop(drawn_pictures())
     kind, _, which = text.partition(":")
     if kind == "camera":
         return open_webcam(which or "0", settings)
