@@ -119,7 +119,9 @@ def test_the_process_knows_its_age_and_its_largest_memory() -> None:
     outside = time.perf_counter() - began
     age, inside, peak, after = map(float, done.stdout.split())
     assert inside - 0.02 <= age <= outside + 0.02
-    assert 70 < peak <= after < 200
+    # The kernel adds up its threads now and then: the same to a megabyte or two.
+    assert after == pytest.approx(peak, abs=3)
+    assert 70 < peak < 200
 
 
 def test_the_processor_has_its_name(tmp_path: Path) -> None:
