@@ -15,6 +15,18 @@ class SettingsError(PuppetcamError):
     """An unknown setting, a wrong type, a value out of range, an unreadable settings file."""
 
 
+class NeedsRestartError(SettingsError):
+    """A setting that cannot be changed while puppetcam runs."""
+
+
+class ActionError(PuppetcamError):
+    """An action that is not known, or whose value cannot be used."""
+
+
+class ControlError(PuppetcamError):
+    """A run that cannot be reached, or whose answer cannot be understood."""
+
+
 class CheckpointError(PuppetcamError):
     """A checkpoint file that is not what its name says."""
 

@@ -1,13 +1,18 @@
 """Every setting of the app: typed, with its unit and its default."""
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from config.errors import SettingsError
 from config.load import build, read_yaml, with_overrides
+
+
+ZOOM_RANGE = (0.5, 2.0)
+"""Least and largest ``tracking.zoom``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,11 @@ class TrackingSettings:
     ease_s: float = 1.0
     """Seconds in which a lost face eases to the neutral avatar."""
     zoom: float = 1.0
-    """Size of the crop against the network's usual framing (keys W and S)."""
+    """Size of the crop against the network's usual framing (keys W and S), 0.5 to 2."""
 
     def __post_init__(self) -> None:
-        _positive(self, "min_face_px", "lost_s", "ease_s", "zoom")
+        _positive(self, "min_face_px", "lost_s", "ease_s")
+        _between(self, "zoom", *ZOOM_RANGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,41 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """The local HTTP and WebSocket interface; ``puppetcam ctl`` speaks to it."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    """Address to listen on; another one than this machine's own opens it to the network."""
+    port: int = 0
+    """0: any free one; ``puppetcam ctl`` finds it."""
+    token: str = ""
+    """What a client must know, 16 characters or more; empty: made anew for each run."""
+
+    def __post_init__(self) -> None:
+        _between(self, "port", 0, 65535)
+        if not re.fullmatch(r"([\w-]{16,})?", self.token, re.ASCII):
+            raise ValueError("token' must have 16 or more letters, digits, - and _")
+
+
+@dataclass(frozen=True, slots=True)
+class HotkeySettings:
+    """The keys of the window from anywhere, with modifiers held."""
+
+    enabled: bool = False
+    modifiers: str = "ctrl+alt"
+    """ctrl, alt, shift, cmd (the Windows or command key), joined by +."""
+
+    def __post_init__(self) -> None:
+        names = self.modifiers.split("+")
+        if not set(names) <= {"ctrl", "alt", "shift", "cmd"} or len(set(names)) < len(names):
+            raise ValueError(
+                "modifiers' must be some of ctrl, alt, shift, cmd joined by +, "
+                f"found {self.modifiers}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. YAML groups have the names of these fields."""
 
@@ -152,15 +193,25 @@ class Settings:
     label: LabelSettings = field(default_factory=LabelSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    hotkeys: HotkeySettings = field(default_factory=HotkeySettings)
 
 
-def load_settings(path: Path | None = None, overrides: Sequence[str] = ()) -> Settings:
-    """Settings from an optional YAML file and ``group.key=value`` texts, in this order."""
+def load_settings(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    profile: Settings | None = None,
+) -> Settings:
+    """Settings from a profile, a YAML file (both optional) and ``group.key=value`` texts, each
+    laid over the one before."""
     values = read_yaml(path) if path else {}
     try:
         build(Settings, values)  # alone, so that a mistake in the file is told with its name
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
+    if profile is not None:
+        kept = asdict(profile)
+        values = {group: {**kept[group], **values.get(group, {})} for group in kept}
     return build(Settings, with_overrides(values, overrides))
 
 

@@ -67,10 +67,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def _run(arguments: argparse.Namespace) -> int:
     from config.schema import load_settings
+    from control.actions import Actions
+    from control.keys import HELP, Keys
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
     from realtime.camera import Source, open_source
-    from realtime.controls import HELP, Controls
+    from realtime.face import open_tracker
     from realtime.metrics import Metrics
     from realtime.pipeline import Pipeline
     from realtime.window import Window
@@ -106,18 +108,27 @@ def _run(arguments: argparse.Namespace) -> int:
             settings.camera,
         )
         window = next((sink for sink in sinks if isinstance(sink, Window)), None)
-        controls = Controls(pipeline, window, assembly.avatars, settings) if window else None
-        status.say(f"keys in the window: {HELP}" if controls else "Ctrl-C ends it")
+        actions = Actions(
+            pipeline.post,
+            metrics,
+            assembly.avatars,
+            settings,
+            open_finder=lambda: open_tracker(settings.tracking),
+            avatar_size=assembly.engine.bundle.output_size,
+        )
+        keys = Keys(actions, window) if window else None
+        status.say(f"keys in the window: {HELP}" if keys else "Ctrl-C ends it")
         screen = _Screen(status, metrics)
         ends_at = time.perf_counter() + seconds
 
         def over() -> bool:
             late = stopped.is_set() or time.perf_counter() >= ends_at
-            return late or (controls is not None and controls.poll())
+            return late or actions.ended or (keys is not None and keys.poll())
 
         def watch(step: "Step") -> None:
-            if controls is not None:
-                controls.show(step)
+            actions.see(step)
+            if keys is not None:
+                keys.show(step)
             screen.show(step)
 
         try:

@@ -39,6 +39,8 @@ class Avatar:
     """(S, S, 3) uint8 RGB, the face framed like the driver's."""
     notes: tuple[str, ...] = ()
     """What the user should know before starting, one line each."""
+    path: Path | None = None
+    """The file that it was read from."""
 
 
 def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
@@ -68,7 +70,7 @@ def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
     if _turn(face) > 0.3:
         notes.append("the face is turned to the side; one that looks ahead moves better")
     crop = Crop.around(face.landmarks).within(image, TIGHTEST)
-    return Avatar(path.stem, crop.cut(image, size), tuple(notes))
+    return Avatar(path.stem, crop.cut(image, size), tuple(notes), path)
 
 
 def read_picture(path: Path) -> Image:

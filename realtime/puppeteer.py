@@ -6,7 +6,7 @@ and then eases to its neutral pose; a camera's pixels never reach the output.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import cv2
@@ -30,7 +30,6 @@ RETURN_S = 0.35
 """A face that comes back takes over from the held or neutral pose in this time."""
 BLINK_OF_TRACKING_S = 0.1
 """A face that was away for less than this goes on without easing."""
-ZOOM_RANGE = (0.5, 2.0)
 PAUSED = "paused"
 NO_AVATAR = "no avatar is set; choose a picture with --avatar"
 
@@ -145,24 +144,6 @@ class Puppeteer:
     def panicking(self) -> bool:
         """True while the card is shown."""
         return self._panic
-
-    def zoom(self, factor: float) -> None:
-        """Make the driving crop ``factor`` times as large, within ``ZOOM_RANGE``."""
-        low, high = ZOOM_RANGE
-        zoom = min(max(self._settings.tracking.zoom * factor, low), high)
-        self.settings = replace(
-            self._settings, tracking=replace(self._settings.tracking, zoom=zoom)
-        )
-
-    def mirror_input(self, on: bool) -> None:
-        """Flip the driving picture left-right; the neutral pose is taken anew."""
-        camera = replace(self._settings.camera, mirror=on)
-        self.settings = replace(self._settings, camera=camera)
-
-    def mirror_output(self, on: bool) -> None:
-        """Flip the output left-right; the label stays readable."""
-        output = replace(self._settings.output, mirror=on)
-        self.settings = replace(self._settings, output=output)
 
     def take_reference(self, frame: Frame, face: Face | None = None) -> None:
         """Make ``face`` in this frame (None: its largest face) the neutral one at once. Raises

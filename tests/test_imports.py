@@ -15,6 +15,7 @@ ARROW = (
     "provenance",
     "drawing",
     "realtime",
+    "control",
     "export",
     "training",
     "bench",
@@ -25,7 +26,7 @@ ARROW = (
 OPTIONAL = ("torch", "onnxruntime", "openvino", "onnx", "face_alignment")
 
 # The live path: these work with the base install alone. (export and training need torch.)
-RUNTIME = ("config", "provenance", "drawing", "realtime", "bench", "puppetcam")
+RUNTIME = ("config", "provenance", "drawing", "realtime", "control", "bench", "puppetcam")
 RUNTIME_MODELS = (
     "models.bundle",
     "models.download",

@@ -1,0 +1,1 @@
+"""A run controlled: actions, keys, hotkeys, a local API, profiles."""
