@@ -10,7 +10,6 @@ from typing import Literal
 from config.errors import SettingsError
 from config.load import build, read_yaml, with_overrides
 
-
 ZOOM_RANGE = (0.5, 2.0)
 """Least and largest ``tracking.zoom``."""
 

@@ -4,18 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from config.schema import CameraSettings, OutputSettings, Settings
+from config.schema import Settings
+from control.actions import KEYS, Actions
+from control.keys import HELP, Keys, View, info_lines, preview_image
 from models.landmarks import COUNT
 from realtime.avatar import Avatar
-from realtime.controls import (
-    HELP,
-    Action,
-    Controls,
-    View,
-    action_of,
-    info_lines,
-    preview_image,
-)
 from realtime.frame import Frame, Image
 from realtime.metrics import Metrics
 from realtime.puppeteer import Status, Step
@@ -28,24 +21,14 @@ class Puppet:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
+        self.settings = Settings()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *values: self.told.append((name, *values))
 
 
-class Posts:
-    """The part of a Pipeline that controls use: actions run at once."""
-
-    def __init__(self) -> None:
-        self.puppet = Puppet()
-        self.metrics = Metrics()
-
-    def post(self, action: Callable[[Puppet], object]) -> None:
-        action(self.puppet)
-
-
 class Screen:
-    """The part of a Window that controls use."""
+    """The part of a Window that keys use."""
 
     def __init__(self) -> None:
         self.waiting: list[int] = []
@@ -64,15 +47,22 @@ class Screen:
 AVATARS = [Avatar(name, np.zeros((SIDE, SIDE, 3), np.uint8)) for name in ("ann", "bob", "cy")]
 
 
-def make(settings: Settings | None = None) -> tuple[Controls, Screen, Posts]:
-    screen, posts = Screen(), Posts()
-    controls = Controls(posts, screen, AVATARS, settings or Settings())  # type: ignore[arg-type]
-    return controls, screen, posts
+def make() -> tuple[Keys, Screen, Puppet, Metrics]:
+    screen, puppet, metrics = Screen(), Puppet(), Metrics()
+
+    def no_finder() -> Any:
+        raise AssertionError("keys load no pictures")
+
+    actions = Actions(
+        lambda action: action(puppet),  # type: ignore[arg-type, return-value]
+        metrics, AVATARS, Settings(), no_finder, SIDE,
+    )  # fmt: skip
+    return Keys(actions, screen), screen, puppet, metrics  # type: ignore[arg-type]
 
 
-def press(controls: Controls, screen: Screen, keys: str) -> bool:
-    screen.waiting = [ord(key) for key in keys]
-    return controls.poll()
+def press(keys: Keys, screen: Screen, letters: str) -> bool:
+    screen.waiting = [ord(letter) for letter in letters]
+    return keys.poll()
 
 
 def step(driving: Image | None, landmarks: np.ndarray | None = None, at_s: float = 0.0) -> Step:
@@ -85,33 +75,42 @@ def view_of_driver() -> Image:
 
 
 @pytest.mark.parametrize(
-    ("key", "action"),
+    ("key", "told"),
     [
-        ("1", (Action.AVATAR, 0)),
-        ("9", (Action.AVATAR, 8)),
-        ("a", (Action.PREVIOUS_AVATAR, 0)),
-        ("D", (Action.NEXT_AVATAR, 0)),
-        ("x", (Action.RECENTRE, 0)),
-        ("w", (Action.ZOOM_IN, 0)),
-        ("S", (Action.ZOOM_OUT, 0)),
-        ("i", (Action.INFO, 0)),
-        ("r", (Action.MIRROR_PREVIEW, 0)),
-        ("t", (Action.MIRROR_OUTPUT, 0)),
-        ("o", (Action.OVERLAY, 0)),
-        ("p", (Action.PANIC, 0)),
-        ("f", (Action.MIRROR_INPUT, 0)),
-        ("\x1b", (Action.QUIT, 0)),
+        ("2", [("set_avatar", AVATARS[1])]),
+        ("a", [("set_avatar", AVATARS[2])]),
+        ("D", [("set_avatar", AVATARS[1])]),
+        ("x", [("recentre",)]),
+        ("p", [("panic", True)]),
+        ("P", [("panic", True)]),
     ],
 )
-def test_key_means_what_users_know(key: str, action: tuple[Action, int]) -> None:
-    assert action_of(ord(key)) == action
+def test_key_means_what_users_know(key: str, told: list[tuple[Any, ...]]) -> None:
+    keys, screen, puppet, _ = make()
+    press(keys, screen, key)
+    assert [one[0] for one in puppet.told] == [one[0] for one in told]
+    assert all(a[-1] is b[-1] or a == b for a, b in zip(puppet.told, told, strict=True))
+
+
+def test_keys_change_zoom_and_mirrors() -> None:
+    keys, screen, puppet, _ = make()
+    press(keys, screen, "wwsft")
+    assert puppet.settings.tracking.zoom == pytest.approx(1 / 1.05)  # nearer is a smaller crop
+    assert puppet.settings.camera.mirror
+    assert puppet.settings.output.mirror
+    press(keys, screen, "FT")
+    assert not puppet.settings.camera.mirror
+    assert not puppet.settings.output.mirror
 
 
 def test_no_key_shows_the_camera_and_all_others_mean_nothing() -> None:
-    known = set("123456789adxwsirtopf" + "ADXWSIRTOPF" + "\x1b")
+    known = set("123456789adxwsptf" + "rio" + "\x1b")
+    assert set(KEYS) == known - set("rio\x1b")
+    keys, screen, puppet, _ = make()
     for key in range(256):
-        assert (action_of(key) is None) == (chr(key) not in known)
-    assert action_of(ord("0")) is None
+        if chr(key).lower() not in known:
+            assert not press(keys, screen, chr(key))
+    assert (puppet.told, puppet.settings, keys.view) == ([], Settings(), View())
 
 
 def test_help_names_every_letter() -> None:
@@ -119,81 +118,52 @@ def test_help_names_every_letter() -> None:
     assert {w for w in words if len(w) == 1 and w.isupper()} == set("ADXWSPFTROI")
 
 
-def test_avatars_are_chosen_by_number_and_in_a_ring() -> None:
-    controls, screen, posts = make()
-    press(controls, screen, "2")
-    press(controls, screen, "d")
-    press(controls, screen, "d")  # from the last to the first
-    press(controls, screen, "a")  # and back
-    press(controls, screen, "19")  # 9 of 3: the last one
-    names = [avatar.name for told, avatar in posts.puppet.told if told == "set_avatar"]
-    assert names == ["bob", "cy", "ann", "cy", "ann", "cy"]
-
-
-def test_avatar_that_is_shown_is_not_encoded_again() -> None:
-    controls, screen, posts = make()
-    press(controls, screen, "11")
-    assert posts.puppet.told == []
-
-
-def test_recentre_and_zoom_reach_the_puppeteer() -> None:
-    controls, screen, posts = make()
-    press(controls, screen, "xwws")
-    assert [told[0] for told in posts.puppet.told] == ["recentre", "zoom", "zoom", "zoom"]
-    factors = [told[1] for told in posts.puppet.told[1:]]
-    assert factors == pytest.approx([1 / 1.05, 1 / 1.05, 1.05])  # nearer is a smaller crop
-
-
-def test_switches_go_on_and_off() -> None:
-    controls, screen, posts = make()
-    press(controls, screen, "pft")
-    press(controls, screen, "PFT")
-    assert posts.puppet.told == [
-        ("panic", True), ("mirror_input", True), ("mirror_output", True),
-        ("panic", False), ("mirror_input", False), ("mirror_output", False),
-    ]  # fmt: skip
-
-
-def test_switches_start_from_the_settings() -> None:
-    mirrored = Settings(camera=CameraSettings(mirror=True), output=OutputSettings(mirror=True))
-    controls, screen, posts = make(mirrored)
-    press(controls, screen, "ft")
-    assert posts.puppet.told == [("mirror_input", False), ("mirror_output", False)]
+def test_number_without_an_avatar_is_told_in_the_preview_until_the_next_key() -> None:
+    keys, screen, puppet, _ = make()
+    press(keys, screen, "9")
+    keys.show(step(view_of_driver()))
+    assert screen.shown[-1][1] == (
+        "live", "there is no avatar '9'; there are 1 ann, 2 bob, 3 cy",
+    )  # fmt: skip
+    press(keys, screen, "x")
+    keys.show(step(view_of_driver()))
+    assert screen.shown[-1][1] == ("live",)
+    assert puppet.told == [("recentre",)]
 
 
 def test_escape_and_a_closed_window_end_the_run() -> None:
-    controls, screen, _ = make()
-    assert not press(controls, screen, "x")
+    keys, screen, _, _ = make()
+    assert not press(keys, screen, "x")
     screen.closed = True
-    assert press(controls, screen, "")
-    controls, screen, _ = make()
-    assert press(controls, screen, "\x1b")
-    assert press(controls, screen, "x")  # and it stays so
+    assert press(keys, screen, "")
+    keys, screen, _, _ = make()
+    assert press(keys, screen, "\x1b")
+    assert press(keys, screen, "x")  # and it stays so
 
 
 def test_preview_is_the_drivers_view_with_its_status() -> None:
-    controls, screen, _ = make()
+    keys, screen, _, _ = make()
     driving = view_of_driver()
-    controls.show(step(driving))
+    keys.show(step(driving))
     image, lines = screen.shown[0]
     np.testing.assert_array_equal(image, driving)
     assert lines == ("live",)
 
 
 def test_preview_mirror_and_overlay_change_the_preview_only() -> None:
-    controls, screen, posts = make()
+    keys, screen, puppet, _ = make()
     driving = view_of_driver()
     before = driving.copy()
-    press(controls, screen, "r")
-    controls.show(step(driving))
+    press(keys, screen, "r")
+    keys.show(step(driving))
     np.testing.assert_array_equal(screen.shown[0][0], driving[:, ::-1])
-    press(controls, screen, "o")
+    press(keys, screen, "o")
     shown = step(driving, np.zeros((COUNT, 2), np.float32))
-    controls.show(shown)
+    keys.show(shown)
     assert (screen.shown[1][0] != driving[:, ::-1]).any()
     np.testing.assert_array_equal(driving, before)
     assert (shown.frame.image == 9).all()
-    assert posts.puppet.told == []
+    assert puppet.told == []
 
 
 def test_landmarks_are_drawn_where_they_are() -> None:
@@ -211,25 +181,25 @@ def test_landmarks_are_drawn_where_they_are() -> None:
 
 
 def test_without_a_camera_picture_the_preview_is_black() -> None:
-    controls, screen, _ = make()
-    controls.show(step(None))
+    keys, screen, _, _ = make()
+    keys.show(step(None))
     assert screen.shown[0][0].shape == (SIDE, SIDE, 3)
     assert not screen.shown[0][0].any()
 
 
 def test_info_is_shown_when_asked_and_refreshed_twice_a_second() -> None:
-    controls, screen, posts = make()
-    controls.show(step(None))
+    keys, screen, _, metrics = make()
+    keys.show(step(None))
     assert screen.info == ()
-    press(controls, screen, "i")
-    controls.show(step(None, at_s=10.0))
+    press(keys, screen, "i")
+    keys.show(step(None, at_s=10.0))
     for number in range(31):
-        posts.metrics.record(20 + number / 30 - 0.07, 20 + number / 30, {})
-    controls.show(step(None, at_s=10.4))
+        metrics.record(20 + number / 30 - 0.07, 20 + number / 30, {})
+    keys.show(step(None, at_s=10.4))
     assert screen.info[0].startswith("0.0 fps")
-    controls.show(step(None, at_s=10.5))
+    keys.show(step(None, at_s=10.5))
     assert screen.info == ("30.0 fps  age 70 ms  live", "face 4 ms", "avatar: ann")
-    press(controls, screen, "i")
+    press(keys, screen, "i")
     assert screen.info == ()
 
 
