@@ -26,10 +26,12 @@ class CameraSettings:
     """Frames per second."""
     mirror: bool = False
     """Flip the driving picture left-right (key F)."""
-    stall_s: float = 2.0
+    stall_s: float = 1.5
     """Seconds without a frame after which the camera counts as gone."""
     retry_s: float = 0.5
     """First wait before reopening a lost camera, seconds; doubles up to 8 s."""
+    denoise: bool = False
+    """Calm the noise of a dark picture before the keypoints are read; costs some milliseconds."""
 
     def __post_init__(self) -> None:
         _picture(self)

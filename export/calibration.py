@@ -15,7 +15,6 @@ from drawing.appearance import random_appearance
 from drawing.moment import random_moment
 from realtime.assembly import PICTURES
 from realtime.avatar import TIGHTEST, load_avatar
-from realtime.camera import VideoFile
 from realtime.crop import Crop
 from realtime.engine import Engine
 from realtime.face import Tracker, open_tracker
@@ -23,6 +22,7 @@ from realtime.frame import Image
 from realtime.onnx_engine import OnnxEngine
 from realtime.performer import draw
 from realtime.planes import empty_planes, fill_planes, resized
+from realtime.video import VideoFile
 
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 """What counts as a video in a folder."""

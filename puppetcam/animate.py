@@ -134,7 +134,7 @@ def _count_frames(driving: Path) -> int | None:
     """
     import av
 
-    from realtime.camera import VideoFile
+    from realtime.video import VideoFile
 
     VideoFile(driving).close()
     with av.open(str(driving)) as container:
@@ -157,7 +157,7 @@ def _frames(
 
     from tqdm import tqdm
 
-    from realtime.camera import VideoFile
+    from realtime.video import VideoFile
 
     source = VideoFile(driving, clock=lambda: 0.0)
     every_s = 0.2 if sys.stderr.isatty() else 10.0
@@ -176,7 +176,7 @@ def _frame(driving: Path, number: int) -> "Frame":
     """Frame ``number`` as if it came first. Raises SourceError where there are not so many."""
     from dataclasses import replace
 
-    from realtime.camera import VideoFile
+    from realtime.video import VideoFile
 
     source = VideoFile(driving, clock=lambda: 0.0)
     count = 0

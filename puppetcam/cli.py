@@ -11,6 +11,7 @@ from puppetcam import (
     __version__,
     animate,
     bench,
+    cameras,
     demo,
     doctor,
     evaluate,
@@ -23,6 +24,7 @@ from puppetcam import (
 COMMANDS: tuple[ModuleType, ...] = (
     demo,
     run,
+    cameras,
     animate,
     bench,
     doctor,

@@ -16,6 +16,7 @@ from config.errors import PuppetcamError
 
 if TYPE_CHECKING:
     from config.schema import Settings
+    from realtime.devices import CameraInfo
 
 LEAST_FREE_GB = 1.0
 OPENCV_FIX = (
@@ -215,38 +216,54 @@ def _networks(settings: "Settings") -> Iterator[Finding]:
 
 
 def _cameras() -> Iterator[Finding]:
-    from realtime.camera import list_cameras
+    from realtime.camera import VIDEO_GROUP, in_use
+    from realtime.choice import recall
+    from realtime.devices import find_again, list_cameras
 
-    if sys.platform != "linux":
-        yield from _cameras_by_trial()
-        return
-    real = [camera for camera in list_cameras() if not camera.virtual]
+    cameras = list_cameras(detailed=True)
+    real = [camera for camera in cameras if not camera.virtual]
     for camera in real:
-        detail = f"camera:{camera.index} is {camera.name} ({camera.path})"
-        if os.access(camera.path, os.R_OK | os.W_OK):
-            yield Finding("camera", "ok", detail)
+        at = f" ({camera.path})" if camera.path else ""
+        detail = f"camera:{camera.index} is {camera.name}{at}"
+        letters = sorted({mode.letters for mode in camera.modes})
+        if not camera.allowed:
+            fault = f"{detail}, not allowed to this user"
+            yield Finding("camera", "problem", fault, VIDEO_GROUP)
+        elif camera.users:
+            fix = "close it there before puppetcam starts"
+            yield Finding("camera", "problem", f"{detail}, in use by {in_use(camera.users)}", fix)
+        elif letters and "MJPG" not in letters:
+            fix = "stay at 640x480: uncompressed pictures come slowly at large sizes"
+            yield Finding("camera", "problem", f"{detail}, gives {', '.join(letters)} only", fix)
         else:
-            fix = "sudo usermod -aG video $USER, and log in again"
-            yield Finding("camera", "problem", f"{detail}, not allowed to this user", fix)
-    if not real:
+            yield Finding("camera", "ok", detail + (f", {', '.join(letters)}" if letters else ""))
+    before = recall()
+    if before and find_again(before, cameras) is None:
+        fix = "plug it in, or choose another: puppetcam run --source camera:NAME"
+        yield Finding("camera", "problem", f"{before.name}, chosen last, is not connected", fix)
+    if not real and sys.platform == "linux":
         yield Finding("cameras", "problem", "none is connected", NO_CAMERA_FIX)
+    elif sys.platform != "linux":
+        yield from _cameras_by_trial(cameras)
 
 
-def _cameras_by_trial() -> Iterator[Finding]:
-    """Where the system does not tell names: the first one, opened."""
+def _cameras_by_trial(cameras: "list[CameraInfo]") -> Iterator[Finding]:
+    """Where only opening tells whether the system allows it: the first one."""
     from config.schema import CameraSettings
     from realtime.camera import open_webcam
+    from realtime.devices import choose, first_of
 
-    camera = open_webcam("0", CameraSettings())
+    first = first_of(cameras) if cameras else choose("0", [], listed=False)
+    camera = open_webcam(first, CameraSettings())
     try:
-        detail = f"camera:0 gives {camera.width}x{camera.height} at {camera.fps:g} fps"
+        detail = f"{camera.name} gives {camera.width}x{camera.height} at {camera.fps:g} fps"
     finally:
         camera.close()
     yield Finding("camera", "ok", detail)
 
 
 def _virtual_camera(settings: "Settings") -> Iterator[Finding]:
-    from realtime.camera import list_cameras
+    from realtime.devices import list_cameras
     from realtime.virtual_camera import VirtualCamera
 
     module = Path("/sys/module/v4l2loopback")

@@ -156,7 +156,7 @@ class Film:
 
 
 def _pictures_of(container: Any) -> Any:
-    """The video stream that ``realtime.camera.VideoFile`` reads: a song's cover is none."""
+    """The video stream that ``realtime.video.VideoFile`` reads: a song's cover is none."""
     from av.stream import Disposition
 
     streams = container.streams.video

@@ -47,8 +47,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument(
         "--source",
-        default="camera:0",
-        help='camera:0 (default), camera:"name", a video file, or performer',
+        default="camera",
+        help='camera:0, camera:"name", camera:/dev/..., rtsp:// or http://..., a video file, '
+        "a folder of pictures, or performer; default: the camera chosen last",
     )
     parser.add_argument(
         "--sink",
@@ -71,7 +72,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from control.keys import HELP, Keys
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
-    from realtime.camera import Source, open_source
+    from realtime.camera import CameraOpener, Source, source_opener
+    from realtime.choice import remember
     from realtime.face import open_tracker
     from realtime.metrics import Metrics
     from realtime.pipeline import Pipeline
@@ -86,14 +88,18 @@ def _run(arguments: argparse.Namespace) -> int:
         assembly = stack.enter_context(assemble(settings, arguments.avatar))
         _introduce(assembly, settings, status)
 
+        opener = source_opener(arguments.source, settings.camera)
+
         def opened() -> Source:
-            source = open_source(arguments.source, settings.camera)
+            source = opener()
             size = f"{source.width}x{source.height}"
             status.say(f"source: {source.name}, {size} at {source.fps:.4g} fps")
             return source
 
         # Before the sinks: a virtual camera may be opened once only, not for a missing webcam.
         first = [stack.enter_context(closing(opened()))]
+        if isinstance(opener, CameraOpener) and opener.camera and arguments.source != "camera":
+            remember(opener.camera)
         sinks = [
             stack.enter_context(closing(sink))
             for sink in _open_sinks(arguments.sink, settings.output, status)

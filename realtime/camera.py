@@ -1,29 +1,37 @@
-"""Where driving frames come from: a webcam, a video file, the built-in performer.
+"""Where driving frames come from: a webcam, a stream, a film, a folder, the built-in performer.
 
 OpenCV's BGR becomes RGB here and nowhere else. A webcam's ``captured_at`` is the moment at which
 the driver handed the picture over: what the camera itself took before that is not known.
 """
 
-import itertools
 import logging
 import math
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from config.errors import SourceError
 from config.schema import CameraSettings
+from realtime.choice import recall
+from realtime.devices import CameraInfo, User, choose, find_again, first_of, known, list_cameras
 from realtime.frame import Frame, Image
+from realtime.watched import Watched
 
 _log = logging.getLogger(__name__)
 
+FIRST_PICTURE_S = 5.0
+"""Longest wait for a camera's first picture: some take seconds to wake."""
+VIDEO_GROUP = "run 'sudo usermod -aG video $USER', then log out and in again"
+"""What gives a user the right to cameras on Linux."""
+MOST_HUNG = 4
+"""Threads that a driver may keep before the camera is not opened again."""
 _RETRY_READ_S = 0.02
 """Pause after a failed read of a camera that is still there, seconds."""
 
@@ -53,120 +61,104 @@ class Source(Protocol):
 
 
 def open_source(text: str, settings: CameraSettings) -> Source:
-    """Open ``camera:0``, ``camera:"name"``, ``performer``, ``performer:loop`` (the light one, for
-    measuring) or the path of a video file.
+    """Open a source once, see ``source_opener``. Raises SourceError."""
+    return source_opener(text, settings)()
 
-    ``camera`` alone is ``camera:0``. Raises SourceError.
+
+def source_opener(text: str, settings: CameraSettings) -> Callable[[], Source]:
+    """Opens, as often as it is called, what ``text`` means; the calls raise SourceError.
+
+    ``camera`` (the one chosen last), ``camera:0``, ``camera:"name"``, ``camera:/dev/...``,
+    ``performer``, ``performer:loop`` (the light one, for measuring), an address (``rtsp://...``),
+    a folder of pictures, or the path of a video file.
     """
+    kind, _, which = text.partition(":")
+    if kind == "camera":
+        return CameraOpener(which if ":" in text else None, settings)
     if text == "performer":
         from realtime.performer import Performer
 
-        return Performer()
+        return Performer
     if text == "performer:loop":
         from realtime.loop import Loop, drawn_pictures
 
-        return Loop(drawn_pictures())
-    kind, _, which = text.partition(":")
-    if kind == "camera":
-        return open_webcam(which or "0", settings)
-    return VideoFile(Path(text))
+        return lambda: Loop(drawn_pictures())
+    from realtime.stream import is_address, open_stream
+    from realtime.video import PictureFolder, VideoFile
+
+    if is_address(text):
+        return lambda: open_stream(text, settings)
+    path = Path(text)
+    return lambda: PictureFolder(path, settings.fps) if path.is_dir() else VideoFile(path)
 
 
 # --- webcams ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CameraInfo:
-    """A video device that Linux knows, as found without opening it."""
+class CameraOpener:
+    """Opens a camera, and after a loss the same one again, whatever its number is then."""
 
-    index: int
-    name: str
-    path: str
-    """Device node, e.g. "/dev/video0"."""
-    serial: str
-    """Its stable name under /dev/v4l/by-id, "" where it has none."""
-    virtual: bool
-    """True: made by software, e.g. v4l2loopback."""
+    def __init__(self, which: str | None, settings: CameraSettings) -> None:
+        """``which``: as in ``camera:WHICH``; None: the camera chosen last, else the first one."""
+        self._which = which
+        self._settings = settings
+        self.camera: CameraInfo | None = None
+        """The camera, once it was opened."""
+        self._threads: list[threading.Thread] = []
 
+    def __call__(self) -> "Watched":
+        """The camera, opened and giving pictures. Raises SourceError."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= MOST_HUNG:
+            raise SourceError("the camera's driver hangs; plug the camera in again")
+        return Watched(self._open, self._settings.stall_s, self._threads.append)
 
-def list_cameras(
-    root: Path = Path("/sys/class/video4linux"), by_id: Path = Path("/dev/v4l/by-id")
-) -> list[CameraInfo]:
-    """Cameras by index, Linux only: elsewhere, and without any, the list is empty.
+    def _open(self) -> "Webcam":
+        cameras = list_cameras()
+        if self.camera is None:
+            camera = self._chosen(cameras)
+        elif not self.camera.name:  # the system does not list its cameras
+            camera = self.camera
+        else:
+            found = find_again(self.camera, cameras)
+            if found is None:
+                raise SourceError(f"{title(self.camera)} is not connected; {known(cameras)}")
+            camera = found
+        webcam = open_webcam(camera, self._settings)
+        self.camera = camera
+        return webcam
 
-    Of the several nodes of one camera only the first is listed (the others carry metadata).
-    """
-    serials = {link.resolve().name: link.name for link in by_id.glob("*")}
-    found = []
-    for entry in root.glob("video*"):
-        number = entry.name.removeprefix("video")
-        if not number.isdigit() or _text(entry / "index", "0") != "0":
-            continue
-        found.append(
-            CameraInfo(
-                index=int(number),
-                name=_text(entry / "name", entry.name),
-                path=f"/dev/{entry.name}",
-                serial=serials.get(entry.name, ""),
-                virtual="/virtual/" in entry.resolve().as_posix(),
-            )
-        )
-    return sorted(found, key=lambda camera: camera.index)
-
-
-def _text(path: Path, default: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return default
-
-
-def camera_index(which: str, cameras: list[CameraInfo], platform: str = sys.platform) -> int:
-    """The index of ``which``: a number, a /dev path, or (on Linux) a name or a part of one.
-
-    An exact name wins over a part; two matches are an error that names them. Raises SourceError.
-    """
-    wanted = which.strip().strip("\"'").strip()
-    number = wanted.removeprefix("/dev/video")
-    if number.isdecimal() and len(number) <= 3:
-        return int(number)
-    if platform != "linux":
-        raise SourceError(
-            f"camera:{which}: cameras are known by name on Linux only; use an index, e.g. camera:0"
-        )
-    if not wanted:
-        raise SourceError('camera: needs an index or a name, e.g. camera:0 or camera:"Integrated"')
-    key = wanted.casefold()
-    exact = [c for c in cameras if key in (c.name.casefold(), c.serial.casefold())]
-    matches = exact or [c for c in cameras if key in f"{c.name}\n{c.serial}".casefold()]
-    if not matches:
-        raise SourceError(f"no camera is named '{wanted}'; {_known(cameras)}")
-    if len(matches) > 1:
-        raise SourceError(f"'{wanted}' fits several cameras; {_known(matches)}: use the index")
-    return matches[0].index
+    def _chosen(self, cameras: list[CameraInfo]) -> CameraInfo:
+        listed = bool(cameras) or sys.platform == "linux"
+        if self._which is not None:
+            return choose(self._which, cameras, listed)
+        if not listed:
+            return choose("0", cameras, listed)
+        before = recall()
+        again = find_again(before, cameras) if before else None
+        if again is None:
+            again = first_of(cameras)
+            if before:
+                _log.warning(
+                    "the camera chosen last, %s, is not connected; taking %s instead",
+                    before.name, title(again),
+                )  # fmt: skip
+        return again
 
 
-def _known(cameras: list[CameraInfo]) -> str:
-    if not cameras:
-        return "no camera is connected: plug one in, or try the built-in source 'performer'"
-    return "found " + ", ".join(f"camera:{c.index} ({c.name})" for c in cameras)
+def title(camera: CameraInfo) -> str:
+    """A camera for messages: "camera 0 (C920)"."""
+    return f"camera {camera.index}" + (f" ({camera.name})" if camera.name else "")
 
 
-def open_webcam(which: str, settings: CameraSettings) -> "Webcam":
-    """A webcam by index or name, tried with one frame. Raises SourceError."""
-    cameras = list_cameras()
-    index = camera_index(which, cameras)
-    name, node, api = f"camera {index}", None, cv2.CAP_ANY
+def open_webcam(camera: CameraInfo, settings: CameraSettings) -> "Webcam":
+    """A camera, tried with one picture. Raises SourceError."""
+    node = Path(camera.path) if camera.path else None
+    if node is not None:
+        _check(camera, node)
+    api = cv2.CAP_ANY
     if sys.platform == "linux":
-        api, node = cv2.CAP_V4L2, Path(f"/dev/video{index}")
-        name += "".join(f" ({c.name})" for c in cameras if c.index == index)
-        if not node.exists():
-            raise SourceError(f"there is no {name} ({node}); {_known(cameras)}")
-        if not os.access(node, os.R_OK | os.W_OK):
-            raise SourceError(
-                f"{name}: {node} may not be opened by this user; "
-                "run 'sudo usermod -aG video $USER' and log in again"
-            )
+        api = cv2.CAP_V4L2
         # The driver would block 10 s on a camera that went silent.
         stall_s = str(max(1, math.ceil(settings.stall_s)))
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", stall_s)
@@ -174,28 +166,66 @@ def open_webcam(which: str, settings: CameraSettings) -> "Webcam":
         api = cv2.CAP_DSHOW  # takes MJPG and opens at once; MSMF numbers cameras differently
     elif sys.platform == "darwin":
         api = cv2.CAP_AVFOUNDATION
-    capture = cv2.VideoCapture(index, api)
+    capture = cv2.VideoCapture(camera.index, api)
     if not capture.isOpened():
         capture.release()
-        raise SourceError(
-            f"{name} cannot be opened: it is missing, in use by another program (close that), "
-            "or cameras are blocked (allow them in the system's privacy settings)"
-        )
+        raise SourceError(f"{title(camera)} cannot be opened: {why_not(camera)}")
     # MJPG first: uncompressed pictures at large sizes come at 5 fps.
     capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)
     capture.set(cv2.CAP_PROP_FPS, settings.fps)
-    webcam = Webcam(capture, name, settings, node)
+    webcam = Webcam(capture, title(camera), settings, node)
     try:
-        webcam.read()
+        webcam.read(FIRST_PICTURE_S)
     except SourceError as error:
         webcam.close()
         raise SourceError(
-            f"{name} opens but gives no picture: another program may hold it; close that program "
-            "or plug the camera in again"
+            f"{title(camera)} opens but gives no picture: {why_not(camera)}"
         ) from error
     return webcam
+
+
+def _check(camera: CameraInfo, node: Path) -> None:
+    """Raises SourceError where ``node`` is missing or forbidden."""
+    if not node.exists():
+        raise SourceError(f"{title(camera)} was unplugged: {node} is gone; plug it in")
+    if not os.access(node, os.R_OK | os.W_OK):
+        raise SourceError(f"{title(camera)}: {node} may not be opened by this user; {VIDEO_GROUP}")
+
+
+def in_use(users: tuple[User, ...]) -> str:
+    """Programs for messages: "firefox (4242), obs (99)"."""
+    return ", ".join(f"{user.name} ({user.pid})" if user.pid else user.name for user in users)
+
+
+def why_not(camera: CameraInfo) -> str:
+    """Why a camera that is there does not work, as far as the system tells, and what to do."""
+    if sys.platform == "win32":
+        from realtime.directshow import consent, denied, using
+
+        record = consent()
+        if denied(record):
+            return (
+                "Windows blocks cameras; allow them in Settings > Privacy & security > Camera, "
+                "for desktop apps too"
+            )
+        users = using(record)
+    elif sys.platform == "linux":
+        from realtime.v4l2 import users as users_of
+
+        users = users_of(Path(camera.path)) if camera.path else ()
+    else:
+        users = ()
+    if users:
+        return f"it is in use by {in_use(users)}; close it there, or take another camera"
+    if camera.virtual and not camera.fed:
+        return "it is a virtual camera to which nothing sends; start the program that feeds it"
+    if sys.platform == "darwin":
+        from realtime.avfoundation import PRIVACY_FIX
+
+        return f"macOS blocks it, or another program uses it; {PRIVACY_FIX}"
+    return "another program may hold it; close that, or plug the camera in again"
 
 
 class Webcam:
@@ -229,15 +259,17 @@ class Webcam:
             abs(self.fps - settings.fps) > 0.5
         ):
             _log.warning(
-                "%s gives %dx%d at %g fps, asked for %dx%d at %g",
-                name, self.width, self.height, self.fps,
+                "%s gives %dx%d at %g fps in %s, asked for %dx%d at %g in MJPG; "
+                "'puppetcam cameras' lists what it can",
+                name, self.width, self.height, self.fps, _letters(capture),
                 settings.width, settings.height, settings.fps,
             )  # fmt: skip
 
-    def read(self) -> Frame:
+    def read(self, patience_s: float | None = None) -> Frame:
         """The next picture. A failed read means one of four things, told apart by what is there:
-        closed or never opened, unplugged (the node is gone), stalled (``stall_s`` has passed), or
-        one spoilt picture (read again)."""
+        closed or never opened, unplugged (the node is gone), stalled (``patience_s``, by default
+        ``stall_s``, has passed), or one spoilt picture (read again)."""
+        patience_s = self._stall_s if patience_s is None else patience_s
         started = self._clock()
         while True:
             grabbed = self._capture.grab()
@@ -253,7 +285,7 @@ class Webcam:
             if self._node is not None and not self._node.exists():
                 raise SourceError(f"{self.name} was unplugged: {self._node} is gone; plug it in")
             silent_s = captured_at - started
-            if silent_s >= self._stall_s:
+            if silent_s >= patience_s:
                 raise SourceError(f"{self.name} gave no picture for {silent_s:.1f} s")
             self._sleep(_RETRY_READ_S)
 
@@ -262,115 +294,8 @@ class Webcam:
         self._capture.release()
 
 
-# --- video files --------------------------------------------------------------------------------
-
-
-class VideoFile:
-    """A video file as a Source: its frames once, upright, with its own timing.
-
-    ``captured_at`` is the moment of the first ``read`` plus the frame's own time stamp, strictly
-    increasing: time-based smoothing sees the film's time, however fast the caller reads. A damaged
-    stretch is skipped and told once.
-    """
-
-    live = False
-
-    def __init__(self, path: Path, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Opens and decodes the first frame. Raises SourceError."""
-        import av
-        from av.stream import Disposition
-
-        if not path.is_file():
-            found = "is a folder" if path.is_dir() else "does not exist"
-            raise SourceError(
-                f"source '{path}' {found}; give camera:0, camera:\"name\", performer, "
-                "or the path of a video file"
-            )
-        if path.stat().st_size == 0:
-            raise SourceError(f"video {path} is empty (0 bytes); copy or record it again")
-        try:
-            self._container: Any = av.open(str(path))
-        except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"{path} is not a readable video: {_reason(error)}") from error
-        # A song's cover is a video stream of one picture.
-        streams = [
-            stream
-            for stream in self._container.streams.video
-            if not stream.disposition & Disposition.attached_pic
-        ]
-        if not streams:
-            self._container.close()
-            raise SourceError(f"{path} has no pictures (sound only?); give a video file")
-        self._stream = streams[0]
-        self._stream.thread_type = "AUTO"
-        self._clock = clock
-        self._started: float | None = None
-        self._first_s: float | None = None
-        self._last_s = -math.inf
-        self._count = 0
-        self._damaged = False
-        self.name = path.name
-        self.fps = float(self._stream.average_rate or self._stream.guessed_rate or 25)
-        pictures = self._decode()
-        first = next(pictures, None)
-        if first is None:
-            self.close()
-            raise SourceError(f"{path} holds no picture that can be decoded; it may be damaged")
-        self.height, self.width = first[0].shape[:2]
-        self._pictures: Iterator[tuple[Image, float]] = itertools.chain([first], pictures)
-
-    def read(self) -> Frame | None:
-        """The next frame; None at the end."""
-        picture = next(self._pictures, None)
-        if picture is None:
-            return None
-        if self._started is None:
-            self._started = self._clock()
-        image, time_s = picture
-        self._count += 1
-        return Frame(image, self._started + time_s, self._count - 1)
-
-    def _decode(self) -> Iterator[tuple[Image, float]]:
-        """(picture, seconds since the first) of every frame that can be decoded."""
-        import av
-
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-                pictures = packet.decode() if packet is not None else ()
-            except (av.error.FFmpegError, OSError) as error:
-                if not self._damaged:
-                    at_s = max(self._last_s, 0.0)
-                    _log.warning("%s is damaged at %.1f s: %s", self.name, at_s, _reason(error))
-                    self._damaged = True
-                continue
-            if packet is None:
-                return
-            for picture in pictures:
-                yield self._upright(picture), self._time_s(picture.time)
-
-    def _upright(self, picture: Any) -> Image:
-        image: Image = picture.to_ndarray(format="rgb24")
-        quarter_turns = round(picture.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
-
-    def _time_s(self, stamp_s: float | None) -> float:
-        if self._first_s is None:
-            self._first_s = stamp_s or 0.0
-            self._last_s = 0.0
-            return 0.0
-        time_s = self._last_s + 1 / self.fps if stamp_s is None else stamp_s - self._first_s
-        if time_s <= self._last_s:  # time stamps that stand still or jump back
-            time_s = self._last_s + 1 / self.fps
-        self._last_s = time_s
-        return time_s
-
-    def close(self) -> None:
-        """Close the file; twice is fine."""
-        self._pictures = iter(())
-        self._container.close()
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
+def _letters(capture: cv2.VideoCapture) -> str:
+    """The pixel format that the driver really gives, e.g. "YUYV"."""
+    number = int(capture.get(cv2.CAP_PROP_FOURCC))
+    letters = "".join(chr(number >> shift & 0xFF) for shift in (0, 8, 16, 24))
+    return letters if letters.isprintable() and number > 0 else "its own format"

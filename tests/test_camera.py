@@ -1,24 +1,21 @@
 import logging
 import os
-from fractions import Fraction
+import sys
+import threading
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
 
 from config.errors import SourceError
 from config.schema import CameraSettings
-from realtime.camera import (
-    CameraInfo,
-    VideoFile,
-    Webcam,
-    camera_index,
-    list_cameras,
-    open_source,
-    open_webcam,
-)
+from realtime import directshow, v4l2
+from realtime.camera import MOST_HUNG, CameraOpener, Webcam, open_source, open_webcam
+from realtime.choice import remember
+from realtime.devices import CameraInfo, User
 from realtime.frame import Image
 
 SETTINGS = CameraSettings(width=64, height=48, fps=30, stall_s=2)
@@ -52,6 +49,7 @@ class Device:
             cv2.CAP_PROP_FRAME_WIDTH: self.size[0],
             cv2.CAP_PROP_FRAME_HEIGHT: self.size[1],
             cv2.CAP_PROP_FPS: self.fps,
+            cv2.CAP_PROP_FOURCC: float(int.from_bytes(b"YUYV", "little")),
         }[what]
 
     def grab(self) -> bool:
@@ -72,29 +70,6 @@ class Device:
 def webcam(device: Device, node: Path | None = None) -> Webcam:
     clock = device.clock
     return Webcam(device, "camera 0", SETTINGS, node, clock=clock, sleep=clock.sleep)  # type: ignore[arg-type]
-
-
-def write_video(
-    path: Path,
-    images: list[Image],
-    stamps: list[int] | None = None,
-    fps: int = 25,
-    rotation: int = 0,
-) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "0"})
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = "yuv444p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, fps)
-        if rotation:
-            stream.set_display_rotation(rotation)
-        for number, image in enumerate(images):
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-            picture.pts = stamps[number] if stamps else number
-            picture.time_base = Fraction(1, fps)
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-    return path
 
 
 def plain(colour: tuple[int, int, int]) -> Image:
@@ -167,7 +142,10 @@ def test_other_size_or_rate_than_asked_is_told(caplog: pytest.LogCaptureFixture)
         assert not caplog.messages
         device.size, device.fps = (1280.0, 720.0), 10.0
         camera = webcam(device)
-    assert caplog.messages == ["camera 0 gives 1280x720 at 10 fps, asked for 64x48 at 30"]
+    assert caplog.messages == [
+        "camera 0 gives 1280x720 at 10 fps in YUYV, asked for 64x48 at 30 in MJPG; "
+        "'puppetcam cameras' lists what it can"
+    ]
     assert (camera.width, camera.height, camera.fps) == (1280, 720, 10)
 
 
@@ -183,18 +161,46 @@ def test_missing_camera_is_one_line_with_what_to_do() -> None:
     assert "\n" not in str(error.value)
 
 
-def opened(device: Device, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
-    """Has OpenCV open ``device`` on a system where device nodes play no part; what is set on it."""
+# --- opened ---
+
+INTEGRATED = CameraInfo(0, "Integrated Camera")
+C920 = CameraInfo(2, "HD Pro Webcam C920", serial="usb-046d_A1")
+
+
+def opened(
+    monkeypatch: pytest.MonkeyPatch, *devices: Device, platform: str = "win32"
+) -> list[tuple[int, float]]:
+    """Has OpenCV open ``devices``, one after the other; what is set on them."""
     asked: list[tuple[int, float]] = []
-    device.set = lambda what, value: asked.append((what, value))  # type: ignore[attr-defined]
-    monkeypatch.setattr("realtime.camera.sys.platform", "win32")
-    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
+    waiting = iter(devices)
+
+    def capture(index: int, api: int) -> Device:
+        device = next(waiting)
+        device.index = index  # type: ignore[attr-defined]
+        device.set = lambda what, value: asked.append((what, value))  # type: ignore[attr-defined]
+        return device
+
+    monkeypatch.setattr("realtime.camera.sys.platform", platform)
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
     return asked
 
 
+def closed_device() -> Device:
+    device = Device([plain((0, 0, 0))], Clock())
+    device.opened = False
+    return device
+
+
+def refusal(camera: CameraInfo) -> str:
+    with pytest.raises(SourceError) as error:
+        open_webcam(camera, SETTINGS)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
 def test_compressed_pictures_are_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = opened(Device([plain((0, 0, 0))], Clock()), monkeypatch)
-    open_webcam("0", SETTINGS).close()
+    asked = opened(monkeypatch, Device([plain((0, 0, 0))], Clock()))
+    open_webcam(INTEGRATED, SETTINGS).close()
     mjpg = sum(ord(letter) << 8 * place for place, letter in enumerate("MJPG"))
     assert asked == [
         (cv2.CAP_PROP_FOURCC, mjpg),
@@ -204,173 +210,142 @@ def test_compressed_pictures_are_asked_for_first(monkeypatch: pytest.MonkeyPatch
     ]
 
 
-def test_busy_camera_is_one_line_and_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
-    device = Device([plain((0, 0, 0))], Clock())
-    device.opened = False
-    opened(device, monkeypatch)
-    with pytest.raises(SourceError, match="in use by another program") as error:
-        open_webcam("0", SETTINGS)
-    assert "\n" not in str(error.value)
-
-
-# --- names ---
-
-CAMERAS = [
-    CameraInfo(0, "Integrated Camera", "/dev/video0", "", False),
-    CameraInfo(2, "HD Pro Webcam C920", "/dev/video2", "usb-046d_HD_Pro_A1-video-index0", False),
-    CameraInfo(4, "HD Pro Webcam C920", "/dev/video4", "usb-046d_HD_Pro_B2-video-index0", False),
-    CameraInfo(9, "puppetcam", "/dev/video9", "", True),
-]
-
-
-@pytest.mark.parametrize(
-    ("which", "index"),
-    [
-        ("0", 0),
-        ("7", 7),
-        ("/dev/video2", 2),
-        ('"Integrated Camera"', 0),
-        ("integrated", 0),
-        ("Pro_B2", 4),
-        ("puppetcam", 9),
-    ],
-)
-def test_camera_is_found_by_index_path_name_and_serial(which: str, index: int) -> None:
-    assert camera_index(which, CAMERAS, "linux") == index
-
-
-@pytest.mark.parametrize(
-    ("which", "cameras", "platform", "message"),
-    [
-        ("C920", CAMERAS, "linux", r"fits several cameras; found camera:2 .*camera:4"),
-        ("Kinect", CAMERAS, "linux", r"no camera is named 'Kinect'; found camera:0 \(Integrated"),
-        ("Kinect", [], "linux", "no camera is connected"),
-        ('""', CAMERAS, "linux", "needs an index or a name"),
-        ("Integrated", CAMERAS, "win32", "by name on Linux only; use an index"),
-        ("9" * 20, [], "win32", "use an index, e.g. camera:0"),
-        ("-1", CAMERAS, "linux", "no camera is named '-1'"),
-    ],
-)
-def test_camera_that_is_not_found_or_not_clear(
-    which: str, cameras: list[CameraInfo], platform: str, message: str
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_busy_camera_names_the_program_and_is_released(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(SourceError, match=message):
-        camera_index(which, cameras, platform)
+    node = tmp_path / "video0"
+    node.touch()
+    device = closed_device()
+    opened(monkeypatch, device, platform="linux")
+    monkeypatch.setattr(v4l2, "users", lambda path: (User(4242, "firefox"), User(99, "obs")))
+    assert refusal(CameraInfo(0, "Cam", str(node))) == (
+        "camera 0 (Cam) cannot be opened: it is in use by firefox (4242), obs (99); "
+        "close it there, or take another camera"
+    )
 
 
-@pytest.mark.skipif(os.name == "nt", reason="symbolic links as Linux makes them")
-def test_cameras_are_listed_without_metadata_nodes(tmp_path: Path) -> None:
-    root, by_id = tmp_path / "class", tmp_path / "by-id"
-    nodes = [("video10", "Late", "0"), ("video0", "Cam", "0"), ("video1", "Cam", "1")]
-    for node, name, index in nodes:
-        (root / node).mkdir(parents=True)
-        (root / node / "name").write_text(name + "\n")
-        (root / node / "index").write_text(index + "\n")
-    loopback = tmp_path / "devices/virtual/video4linux/video4"
-    loopback.mkdir(parents=True)
-    (loopback / "name").write_text("puppetcam\n")
-    (root / "video4").symlink_to(loopback)
-    by_id.mkdir()
-    (tmp_path / "dev").mkdir()
-    (tmp_path / "dev/video0").touch()
-    (by_id / "usb-Cam_1-video-index0").symlink_to(tmp_path / "dev/video0")
-    assert list_cameras(root, by_id) == [
-        CameraInfo(0, "Cam", "/dev/video0", "usb-Cam_1-video-index0", False),
-        CameraInfo(4, "puppetcam", "/dev/video4", "", True),
-        CameraInfo(10, "Late", "/dev/video10", "", False),
+def test_camera_that_opens_and_gives_nothing_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device([], Clock())
+    monkeypatch.setattr("realtime.camera.FIRST_PICTURE_S", 0.0)
+    opened(monkeypatch, device)
+    assert refusal(INTEGRATED).startswith(
+        "camera 0 (Integrated Camera) opens but gives no picture: another program may hold it"
+    )
+    assert not device.opened
+
+
+def test_what_the_system_blocks_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(monkeypatch, closed_device(), closed_device(), closed_device())
+    monkeypatch.setattr(directshow, "consent", lambda: {"NonPackaged": {"Value": "Deny"}})
+    assert "Settings > Privacy & security > Camera, for desktop apps too" in refusal(INTEGRATED)
+    zoom = {"LastUsedTimeStart": 1, "LastUsedTimeStop": 0}
+    monkeypatch.setattr(directshow, "consent", lambda: {"NonPackaged": {"C:#Zoom.exe": zoom}})
+    assert "it is in use by Zoom.exe; close it there" in refusal(INTEGRATED)
+    monkeypatch.setattr("realtime.camera.sys.platform", "darwin")
+    assert "System Settings > Privacy & Security > Camera, then quit the te" in refusal(INTEGRATED)
+
+
+def test_virtual_camera_that_nobody_feeds_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(monkeypatch, closed_device(), platform="darwin")
+    camera = CameraInfo(4, "puppetcam", virtual=True, fed=False)
+    assert "a virtual camera to which nothing sends; start the program" in refusal(camera)
+
+
+def test_forbidden_camera_names_the_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    node = tmp_path / "video0"
+    node.touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "sudo usermod -aG video $USER" in refusal(CameraInfo(0, "Cam", str(node)))
+
+
+def test_camera_whose_node_is_gone_is_unplugged(tmp_path: Path) -> None:
+    assert refusal(CameraInfo(3, "Cam", str(tmp_path / "video3"))).startswith(
+        "camera 3 (Cam) was unplugged: "
+    )
+
+
+# --- again and again ---
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[CameraInfo]:
+    """The cameras that the system lists, to be changed by the test."""
+    cameras = [INTEGRATED, C920]
+    monkeypatch.setattr("realtime.camera.list_cameras", lambda: cameras)
+    monkeypatch.setenv("PUPPETCAM_STATE", str(tmp_path))
+    return cameras
+
+
+def test_after_a_replug_the_same_camera_is_opened_under_its_new_number(
+    monkeypatch: pytest.MonkeyPatch, connected: list[CameraInfo]
+) -> None:
+    devices = [Device([plain((n, 0, 0))], Clock()) for n in range(2)]
+    opened(monkeypatch, *devices)
+    opener = CameraOpener("2", SETTINGS)
+    with closing(opener()) as camera:
+        assert camera.name == "camera 2 (HD Pro Webcam C920)"
+    connected[:] = [INTEGRATED]
+    with pytest.raises(
+        SourceError, match=r"camera 2 \(HD Pro.* is not connected; found camera:0 \(Integrated"
+    ):
+        opener()
+    connected[:] = [CameraInfo(2, "Another one"), replace(C920, index=5)]
+    with closing(opener()) as camera:
+        assert camera.name == "camera 5 (HD Pro Webcam C920)"
+    assert [device.index for device in devices] == [2, 5]  # type: ignore[attr-defined]
+    assert opener.camera == replace(C920, index=5)
+
+
+def test_without_a_name_the_camera_chosen_last_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+    connected: list[CameraInfo],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    opened(monkeypatch, *(Device([plain((0, 0, 0))], Clock()) for _ in range(3)))
+
+    def taken() -> str:
+        with closing(open_source("camera", SETTINGS)) as camera:
+            return camera.name
+
+    assert taken() == "camera 0 (Integrated Camera)"  # none was ever chosen
+    remember(C920)
+    assert taken() == "camera 2 (HD Pro Webcam C920)"
+    assert not caplog.messages
+    connected.remove(C920)
+    assert taken() == "camera 0 (Integrated Camera)"
+    assert caplog.messages == [
+        "the camera chosen last, HD Pro Webcam C920, is not connected; "
+        "taking camera 0 (Integrated Camera) instead"
     ]
 
 
-def test_without_cameras_the_list_is_empty(tmp_path: Path) -> None:
-    assert list_cameras(tmp_path / "none", tmp_path / "none") == []
-
-
-# --- video files ---
-
-
-def test_film_gives_each_frame_once_in_its_colours_and_time(tmp_path: Path) -> None:
-    clock = Clock()
-    path = write_video(tmp_path / "film.mp4", [plain(c) for c in COLOURS])
-    film = VideoFile(path, clock)
-    assert (film.width, film.height, film.fps, film.live) == (64, 48, 25, False)
-    frames = []
-    while (frame := film.read()) is not None:
-        frames.append(frame)
-        clock.now += 10  # a slow reader does not stretch the film
-    assert [f.index for f in frames] == [0, 1, 2, 3, 4]
-    assert [f.captured_at for f in frames] == pytest.approx([50, 50.04, 50.08, 50.12, 50.16])
-    for frame, colour in zip(frames, COLOURS, strict=True):
-        np.testing.assert_allclose(frame.image[24, 32], colour, atol=6)
-    assert film.read() is None
-    film.close()
-    film.close()
-    assert film.read() is None
-
-
-def test_uneven_time_stamps_are_kept(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "film.mp4", [plain(c) for c in COLOURS], [0, 1, 5, 6, 20])
-    film = VideoFile(path, Clock())
-    times = [frame.captured_at for frame in iter(film.read, None)]
-    assert times == pytest.approx([50, 50.04, 50.2, 50.24, 50.8])
-
-
-@pytest.mark.parametrize(("degrees", "corner"), [(90, (-1, 0)), (-90, (0, -1)), (180, (-1, -1))])
-def test_film_taken_sideways_is_turned_upright(
-    tmp_path: Path, degrees: int, corner: tuple[int, int]
+def test_a_system_that_lists_nothing_opens_by_number(
+    monkeypatch: pytest.MonkeyPatch, connected: list[CameraInfo]
 ) -> None:
-    # A telephone stores the picture lying and the turn (counter-clockwise) beside it: the white
-    # corner, top left as stored, must stand where that turn takes it.
-    stored = plain((0, 0, 0))
-    stored[:16, :16] = 255
-    film = VideoFile(write_video(tmp_path / "film.mp4", [stored] * 3, rotation=degrees))
-    frame = film.read()
-    assert frame is not None
-    assert (film.height, film.width) == frame.image.shape[:2]
-    assert frame.image.shape == ((48, 64, 3) if degrees == 180 else (64, 48, 3))
-    row, column = (4 if at == 0 else -4 for at in corner)
-    assert frame.image[row, column].min() > 200
-    assert frame.image[-row, -column].max() < 50
+    connected.clear()
+    opened(monkeypatch, *(Device([plain((0, 0, 0))], Clock()) for _ in range(2)))
+    opener = CameraOpener(None, SETTINGS)
+    for _ in range(2):
+        with closing(opener()) as camera:
+            assert camera.name == "camera 0"
 
 
-def test_file_that_is_no_video_is_one_line_telling_why(tmp_path: Path) -> None:
-    (tmp_path / "empty.mp4").touch()
-    (tmp_path / "page.mp4").write_text("<html>not found</html>" * 50)
-    (tmp_path / "folder.mp4").mkdir()
-    with av.open(str(tmp_path / "song.mp4"), "w") as container:
-        stream = container.add_stream("aac", rate=44100)
-        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
-        silence.rate = 44100
-        container.mux(stream.encode(silence))
-        container.mux(stream.encode(None))
-    film = write_video(tmp_path / "film.mp4", [plain(c) for c in COLOURS])
-    (tmp_path / "cut.mp4").write_bytes(film.read_bytes()[:300])
-    for name, message in {
-        "empty": r"is empty \(0 bytes\)",
-        "page": "is not a readable video",
-        "folder": "is a folder",
-        "song": r"has no pictures \(sound only",
-        "cut": "is not a readable video|no picture that can be decoded",
-        "missing": "does not exist",
-    }.items():
-        with pytest.raises(SourceError, match=message) as error:
-            open_source(str(tmp_path / f"{name}.mp4"), SETTINGS)
-        assert "\n" not in str(error.value)
-        assert f"{name}.mp4" in str(error.value)
-
-
-def test_damaged_stretch_is_skipped_and_told_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_driver_that_keeps_every_thread_gets_no_more(
+    monkeypatch: pytest.MonkeyPatch, connected: list[CameraInfo]
 ) -> None:
-    pictures = np.random.default_rng(5).integers(0, 256, (60, 48, 64, 3), np.uint8)
-    path = write_video(tmp_path / "film.mp4", list(pictures))
-    data = bytearray(path.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 30_000] = bytes(30_000)
-    path.write_bytes(data)
-    with caplog.at_level(logging.WARNING, "realtime.camera"):
-        film = VideoFile(path, Clock())
-        times = [frame.captured_at for frame in iter(film.read, None)]
-    assert 20 < len(times) < 60
-    assert np.all(np.diff(times) > 0)
-    assert [m for m in caplog.messages if "film.mp4 is damaged at" in m] == caplog.messages
-    assert len(caplog.messages) == 1
+    monkeypatch.setattr("realtime.watched.OPEN_S", 0.01)
+    go = threading.Event()
+    monkeypatch.setattr("realtime.camera.list_cameras", lambda: go.wait(30) and [])
+    opener = CameraOpener("0", SETTINGS)
+    for _ in range(MOST_HUNG):
+        with pytest.raises(SourceError, match="its driver hangs"):
+            opener()
+    for _ in range(3):
+        with pytest.raises(SourceError, match="driver hangs; plug the camera in again"):
+            opener()
+    assert [thread.is_alive() for thread in opener._threads] == [True] * MOST_HUNG
+    go.set()
+    for thread in opener._threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in opener._threads)

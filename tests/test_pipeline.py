@@ -11,7 +11,7 @@ import pytest
 from config.errors import EngineError, SinkError, SourceError
 from config.schema import CameraSettings, OutputSettings
 from realtime import pipeline as pipeline_module
-from realtime.camera import Source, VideoFile
+from realtime.camera import Source
 from realtime.delivery import Delivery, Output
 from realtime.frame import Frame, Image, Latest
 from realtime.metrics import Metrics
@@ -19,6 +19,7 @@ from realtime.pipeline import Capture, Inference, Pipeline
 from realtime.puppeteer import Status, Step
 from realtime.recording import VideoWriter
 from realtime.sinks import MemorySink
+from realtime.video import VideoFile
 
 SETTINGS = CameraSettings(stall_s=2, retry_s=0.5)
 CAMERA_PIXEL, AVATAR_PIXEL = 77, 200

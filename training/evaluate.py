@@ -19,13 +19,13 @@ from config.errors import AvatarError, SourceError
 from config.schema import Settings
 from realtime.assembly import PICTURES
 from realtime.avatar import TIGHTEST, Avatar, load_avatar
-from realtime.camera import VideoFile
 from realtime.crop import Crop
 from realtime.engine import Engine
 from realtime.face import Face, open_tracker
 from realtime.frame import Frame, Image
 from realtime.neutral import find_neutral
 from realtime.puppeteer import Puppeteer
+from realtime.video import VideoFile
 from training.data import identities_of
 from training.landmarker import NAME, Landmarker
 from training.measures import (
