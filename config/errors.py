@@ -47,6 +47,14 @@ class AvatarError(PuppetcamError):
     """An avatar picture that cannot be used: unreadable, no face, too small."""
 
 
+class ConsentError(PuppetcamError):
+    """An avatar of which nobody has said whose face it is."""
+
+
+class CredentialsError(PuppetcamError):
+    """A key or certificate that cannot sign, or a file that could not be signed."""
+
+
 class SourceError(PuppetcamError):
     """A camera or video that cannot be opened or read."""
 

@@ -108,6 +108,24 @@ class LabelSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialsSettings:
+    """Who signs the Content Credentials of films and snapshots, and whose are trusted."""
+
+    key: str = ""
+    """PEM file of the private key that signs; empty: one that is made at first use."""
+    certificate: str = ""
+    """PEM file of its certificate, followed by those that vouch for it; empty like ``key``."""
+    trust: str = ""
+    """PEM file of certificates whose signatures count as trusted when files are read."""
+
+    def __post_init__(self) -> None:
+        if self.key and not self.certificate:
+            raise ValueError("certificate' must be given where credentials.key is")
+        if self.certificate and not self.key:
+            raise ValueError("key' must be given where credentials.certificate is")
+
+
+@dataclass(frozen=True, slots=True)
 class OutputSettings:
     """The picture that sinks get."""
 
@@ -192,6 +210,7 @@ class Settings:
     smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
     motion: MotionSettings = field(default_factory=MotionSettings)
     label: LabelSettings = field(default_factory=LabelSettings)
+    credentials: CredentialsSettings = field(default_factory=CredentialsSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
