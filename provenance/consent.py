@@ -113,7 +113,7 @@ def _read(path: Path) -> Consent:
             values["date"] = f"{date:%Y-%m-%d}"
         return build(Consent, values)
     except SettingsError as error:
-        text = str(error).removeprefix(f"{path}: ")
+        text = str(error).removeprefix(str(path)).lstrip()
         raise ConsentError(f"{path}: {text}; mend it, or delete it to be asked again") from error
 
 

@@ -100,11 +100,11 @@ def read_stream(stream: Any, kind: str, trust: bytes = b"") -> Credentials:
         return Credentials("absent", "the file has none")
     except c2pa.C2paError.NotSupported:
         return Credentials("absent", "files of this kind cannot carry any")
-    except c2pa.C2paError.RemoteManifest:
-        return Credentials("absent", "the file only names a place on the network, not asked")
     except c2pa.C2paError.Io as error:
         return Credentials("unreadable", f"no picture or film ({one_line(str(error))})")
     except c2pa.C2paError as error:
+        if str(error).startswith("Remote"):  # the library has no class for it
+            return Credentials("absent", "it only names a place on the network, which is not asked")
         return Credentials("invalid", f"damaged ({one_line(str(error))})")
     try:
         if len(text) > _LARGEST_STATEMENT:

@@ -2,10 +2,13 @@
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import AvatarError, SettingsError, SinkError, SourceError
+from puppetcam import __version__
+from puppetcam.consent import add_avatar_arguments, settled
 
 if TYPE_CHECKING:
     import threading
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the parser of this command."""
     parser = commands.add_parser("animate", help="make a film of an avatar from a driving video")
-    parser.add_argument("--avatar", type=Path, required=True, metavar="PICTURE")
+    add_avatar_arguments(parser, several=False)
     parser.add_argument("--driving", type=Path, required=True, metavar="VIDEO")
     parser.add_argument("--output", type=Path, required=True, metavar="FILM", help=".mp4, mov, mkv")
     parser.add_argument(
@@ -46,6 +49,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from provenance.signer import open_signer
     from puppetcam.film import Film, check_output
     from puppetcam.panels import row_size
     from puppetcam.status import StatusLine, stop_signals
@@ -68,7 +72,9 @@ def _run(arguments: argparse.Namespace) -> int:
     with (
         StatusLine() as status,
         stop_signals() as stopped,
-        assemble(settings, [arguments.avatar]) as assembly,
+        assemble(
+            settings, [arguments.avatar], partial(settled, said=arguments.consent)
+        ) as assembly,
     ):
         avatar, puppeteer = assembly.avatars[0], assembly.puppeteer
         for note in avatar.notes:
@@ -76,6 +82,7 @@ def _run(arguments: argparse.Namespace) -> int:
         status.say(f"networks: {assembly.engine.bundle.name} on {assembly.engine.provider}")
         if not settings.label.enabled:
             status.say("AI label off: say yourself that the film is made by AI")
+        signer = open_signer(settings.credentials, assembly.engine.bundle, __version__)
         # A tracker of its own: the search must not move the one that the film begins with.
         finder = open_tracker(settings.tracking, assembly.engine)
         face = None
@@ -101,7 +108,9 @@ def _run(arguments: argparse.Namespace) -> int:
                 film.write(image, frame.captured_at)
             sound = "with the sound" if film.has_sound else "without sound"
             film.finish()
-    print(f"{output}: {width}x{height}, {sound} of {driving.name}")
+        signed = signer is not None and signer.sign(output, [avatar], arguments.side_by_side)
+    marks = ", signed" if signed else ""
+    print(f"{output}: {width}x{height}, {sound} of {driving.name}{marks}")
     return 0
 
 

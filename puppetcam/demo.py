@@ -3,10 +3,13 @@
 import argparse
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import SettingsError, SourceError
+from puppetcam import __version__
+from puppetcam.consent import add_avatar_arguments, settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +34,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--seconds", type=float, default=10.0, metavar="N", help="length (default 10)"
     )
-    parser.add_argument(
-        "--avatar",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PICTURE",
-        help="of your own instead of a shipped one; several take turns",
-    )
+    add_avatar_arguments(parser, "of your own instead of a shipped one; several take turns")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
     parser.add_argument("settings", nargs="*", metavar="group.key=value")
     parser.set_defaults(run=_run)
@@ -51,6 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from bench.latency import measure_pipeline
     from config.schema import load_settings
+    from provenance.signer import open_signer
     from puppetcam.panels import row_size, side_by_side
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
@@ -70,9 +67,10 @@ def _run(arguments: argparse.Namespace) -> int:
         StatusLine() as status,
         stop_signals() as stopped,
         closing(VideoWriter(arguments.output, row)) as film,
-        assemble(settings, arguments.avatar) as assembly,
+        assemble(settings, arguments.avatar, partial(settled, said=arguments.consent)) as assembly,
     ):
         avatars, puppeteer = assembly.avatars, assembly.puppeteer
+        signer = open_signer(settings.credentials, assembly.engine.bundle, __version__)
         for avatar in avatars:
             for note in avatar.notes:
                 status.say(f"avatar {avatar.name}: {note}")
@@ -101,6 +99,9 @@ def _run(arguments: argparse.Namespace) -> int:
             times, _ = measure_pipeline(
                 puppeteer, Performer, settings, seconds, stopped=stopped.is_set, watch=watch
             )
+        film.close()
+        if signer is not None and film.has_pictures:
+            signer.sign(arguments.output, turns.avatars, composite=True)
     summary = times.summary
     if not summary.delivered:
         raise SourceError("the demo ended before the first picture was ready")

@@ -4,10 +4,13 @@ import argparse
 import math
 import time
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import SettingsError, SinkError
+from puppetcam import __version__
+from puppetcam.consent import add_avatar_arguments, settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from config.schema import OutputSettings, Settings
     from puppetcam.status import StatusLine
     from realtime.assembly import Assembly
+    from realtime.avatar import Avatar
     from realtime.metrics import Metrics
     from realtime.puppeteer import Step
     from realtime.sinks import Sink
@@ -36,13 +40,9 @@ MEANING = {
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the parser of this command."""
     parser = commands.add_parser("run", help="drive an avatar live, into a virtual camera")
-    parser.add_argument(
-        "--avatar",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PICTURE",
-        help="picture or folder of pictures, may be given several times (keys 1-9, A, D); "
+    add_avatar_arguments(
+        parser,
+        "picture or folder of pictures, may be given several times (keys 1-9, A, D); "
         "default: those that come with puppetcam",
     )
     parser.add_argument(
@@ -70,6 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from config.schema import load_settings
     from control.actions import Actions
     from control.keys import HELP, Keys
+    from provenance.signer import open_signer
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
     from realtime.camera import CameraOpener, Source, source_opener
@@ -77,6 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from realtime.face import open_tracker
     from realtime.metrics import Metrics
     from realtime.pipeline import Pipeline
+    from realtime.recording import VideoWriter
     from realtime.window import Window
 
     seconds: float = math.inf if arguments.seconds is None else arguments.seconds
@@ -85,7 +87,8 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.config, arguments.settings)
     _check_files(arguments.source, arguments.sink)
     with StatusLine() as status, stop_signals() as stopped, ExitStack() as stack:
-        assembly = stack.enter_context(assemble(settings, arguments.avatar))
+        settle = partial(settled, said=arguments.consent)
+        assembly = stack.enter_context(assemble(settings, arguments.avatar, settle))
         _introduce(assembly, settings, status)
 
         opener = source_opener(arguments.source, settings.camera)
@@ -96,14 +99,27 @@ def _run(arguments: argparse.Namespace) -> int:
             status.say(f"source: {source.name}, {size} at {source.fps:.4g} fps")
             return source
 
+        signer = None
+        if any(text.startswith("file:") for text in arguments.sink):
+            signer = open_signer(settings.credentials, assembly.engine.bundle, __version__)
         # Before the sinks: a virtual camera may be opened once only, not for a missing webcam.
         first = [stack.enter_context(closing(opened()))]
         if isinstance(opener, CameraOpener) and opener.camera and arguments.source != "camera":
             remember(opener.camera)
+        shown: dict[str, Avatar] = {}
+        recordings: list[VideoWriter] = []
+
+        def sign() -> None:
+            for one in recordings:
+                if signer is not None and one.has_pictures:
+                    signer.sign(one.path, shown.values())
+
+        stack.callback(sign)  # once the sinks below are closed, whatever ends the run
         sinks = [
             stack.enter_context(closing(sink))
             for sink in _open_sinks(arguments.sink, settings.output, status)
         ]
+        recordings += [sink for sink in sinks if isinstance(sink, VideoWriter)]
         status.say(f"output: {', '.join(sink.name for sink in sinks)}")
         metrics = Metrics()
         pipeline = Pipeline(
@@ -133,6 +149,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
         def watch(step: "Step") -> None:
             actions.see(step)
+            if (avatar := assembly.puppeteer.avatar) is not None:
+                shown[avatar.sha256] = avatar
             if keys is not None:
                 keys.show(step)
             screen.show(step)

@@ -1,12 +1,12 @@
 """Settings and pictures put together into what animates: engine, tracker, avatars, puppeteer."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from config.errors import AvatarError
+from config.errors import AvatarError, ConsentError
 from config.schema import Settings
 from realtime.avatar import Avatar, load_avatar
 from realtime.engine import Engine, open_engine
@@ -46,17 +46,24 @@ class Assembly:
         self.engine.close()
 
 
-def assemble(settings: Settings, pictures: Sequence[Path] = ()) -> Assembly:
+def assemble(
+    settings: Settings,
+    pictures: Sequence[Path] = (),
+    settle: Callable[[tuple[Avatar, ...]], tuple[Avatar, ...]] | None = None,
+) -> Assembly:
     """Open the engine and its tracker, and load the avatars.
 
     ``pictures``: files and folders of pictures; none: the shipped avatars. A file that is no avatar
-    raises AvatarError; in a folder it is told and left out. Also raises BundleError, EngineError.
+    raises AvatarError; in a folder it is told and left out. ``settle`` gets all avatars and gives
+    them back with the word whose faces they are; None where nobody will see the output. Also raises
+    BundleError, EngineError, and what ``settle`` raises.
     """
     engine = open_engine(settings.engine)
     try:
         # The default bundle's landmark network follows the face: the engine's own where it is one.
         tracker = open_tracker(settings.tracking, engine)
         avatars = load_avatars(pictures, tracker, engine.bundle.output_size)
+        avatars = avatars if settle is None else settle(avatars)
         puppeteer = Puppeteer(engine, tracker, settings)
         puppeteer.set_avatar(avatars[0])
     except BaseException:
@@ -82,7 +89,7 @@ def _load_folder(folder: Path, tracker: Tracker, size: int) -> list[Avatar]:
     for path in files:
         try:
             avatars.append(load_avatar(path, tracker, size))
-        except AvatarError as error:
+        except (AvatarError, ConsentError) as error:
             _log.warning("left out: %s", error)
     if not avatars:
         found = f"none of its {len(files)} pictures can be used" if files else "has no picture"

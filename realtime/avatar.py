@@ -1,5 +1,6 @@
 """A picture of a face made ready to be animated: read, checked, cropped."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from config.errors import AvatarError
 from models.landmarks import indices
+from provenance.consent import Consent, find_consent
 from realtime.crop import Crop
 from realtime.face import Face, Tracker
 from realtime.frame import Image
@@ -40,16 +42,22 @@ class Avatar:
     notes: tuple[str, ...] = ()
     """What the user should know before starting, one line each."""
     path: Path | None = None
-    """The file that it was read from."""
+    """The picture's file; None where there is none."""
+    sha256: str = ""
+    """Of the picture's file, lower-case hexadecimal."""
+    consent: Consent | None = None
+    """Whose face it is; None where nobody has said so."""
 
 
 def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
     """The picture at ``path`` as (size, size, 3), framed around its largest face.
 
     Any format that OpenCV reads; turned as its EXIF data say; grey, 16 bit and transparent ones
-    too. Raises AvatarError: unreadable, no face, face too small.
+    too. Raises AvatarError: unreadable, no face, face too small; ConsentError: an answer beside it
+    that cannot be understood.
     """
-    image = read_picture(path)
+    data = _read(path)
+    image = _decode(data, path)
     faces = tracker.find_all(image)
     if not faces:
         raise AvatarError(
@@ -70,11 +78,17 @@ def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
     if _turn(face) > 0.3:
         notes.append("the face is turned to the side; one that looks ahead moves better")
     crop = Crop.around(face.landmarks).within(image, TIGHTEST)
-    return Avatar(path.stem, crop.cut(image, size), tuple(notes), path)
+    digest = hashlib.sha256(data).hexdigest()
+    consent = find_consent(path, digest)
+    return Avatar(path.stem, crop.cut(image, size), tuple(notes), path, digest, consent)
 
 
 def read_picture(path: Path) -> Image:
     """A picture file as (H, W, 3) uint8 RGB. Raises AvatarError."""
+    return _decode(_read(path), path)
+
+
+def _read(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -85,6 +99,10 @@ def read_picture(path: Path) -> Image:
         raise AvatarError(f"{path} cannot be read: {error.strerror or error}") from error
     if not data:
         raise AvatarError(f"{path}: the file is empty; copy or download the picture again")
+    return data
+
+
+def _decode(data: bytes, path: Path) -> Image:
     buffer = np.frombuffer(data, np.uint8)
     try:
         # UNCHANGED keeps transparency and 16 bit, but does not turn by EXIF; COLOR does.

@@ -3,6 +3,8 @@
 ``python -m realtime.portraits FOLDER`` draws them again.
 """
 
+import datetime
+import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +19,7 @@ from drawing.curves import Array
 from drawing.head import Shape
 from drawing.moment import Moment
 from drawing.sitter import Sitter, View
+from provenance.consent import Consent, keep_consent
 from realtime.assembly import SHIPPED
 from realtime.crop import CROP_RATIO
 from realtime.frame import Image
@@ -167,6 +170,8 @@ def main() -> None:
         done, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
         assert done  # noqa: S101 - an 8-bit picture in memory always encodes
         path.write_bytes(data.tobytes())
+        digest = hashlib.sha256(data.tobytes()).hexdigest()
+        keep_consent(path, Consent("drawn", datetime.date.today().isoformat(), digest))
         print(f"{path}: {path.stat().st_size // 1000} kB")
 
 

@@ -37,7 +37,7 @@ class VideoWriter:
             raise SinkError(f"file:{path} cannot be written: {error.strerror}") from error
         self.name = f"file:{path}"
         self.repeat_fps: float | None = None
-        self._path = path
+        self.path = path
         self._fps = settings.fps
         self._size = settings.width, settings.height
         self._open = True
@@ -47,6 +47,11 @@ class VideoWriter:
         self._stream: Any = None
         self._last: Any = None
         self._whole_bytes = 0
+
+    @property
+    def has_pictures(self) -> bool:
+        """True once the file is a film: before, what was there stays."""
+        return self._whole_bytes > 0
 
     def send(self, frame: Frame) -> None:
         """Write the frame at its time. Raises SinkError, e.g. when the disk is full; what was
@@ -82,7 +87,7 @@ class VideoWriter:
         import av
 
         self._container = av.open(
-            str(self._path),
+            str(self.path),
             "w",
             options={
                 "movflags": "frag_keyframe+empty_moov+default_base_moof",
@@ -120,13 +125,13 @@ class VideoWriter:
         picture.pts = self._slot = self._slot + 1
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
-        self._whole_bytes = self._path.stat().st_size
+        self._whole_bytes = self.path.stat().st_size
 
     def _abandon(self) -> None:
         """Cut the file back to the last fragment that was written whole."""
         self._close_container()
         with contextlib.suppress(OSError):  # the error that led here is the one to tell
-            os.truncate(self._path, self._whole_bytes)
+            os.truncate(self.path, self._whole_bytes)
 
     def close(self) -> None:
         """Finish the file; without a frame there is none. Twice is fine."""
@@ -137,7 +142,7 @@ class VideoWriter:
         if self._container is None:
             self._open = False
             if not self._was_there:
-                self._path.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
             return
         try:
             for packet in self._stream.encode(None):

@@ -9,15 +9,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.published import file_hash
+from provenance.consent import Consent, keep_consent
 from realtime.performer import perform, random_appearance
 
 NTSC = Fraction(30000, 1001)
 
 
 def write_avatar(path: Path, seed: int = 3) -> Path:
-    """A picture of a drawn face other than the performer's, looking ahead."""
+    """A picture of a drawn face other than the performer's, looking ahead, and that it is drawn."""
     image, _ = perform(0.0, random_appearance(seed))
     cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    keep_consent(path, Consent("drawn", "2026-11-20", file_hash(path)))
     return path
 
 

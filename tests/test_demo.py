@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from performed import read_video, write_avatar
 
+from provenance.credentials import read_credentials
 from puppetcam.cli import main
 from puppetcam.demo import Turns
 from puppetcam.panels import row_size
@@ -30,6 +31,9 @@ def test_the_performer_drives_an_avatar_into_a_film_of_three_pictures(
     assert label.min() < 70
     assert images[-1][: height - 320].max() > 150  # captions
     assert "drives anna for 2 s on onnxruntime CPU" in said.err
+    credentials = read_credentials(film)
+    assert credentials.state == "valid"
+    assert credentials.source_types == ("compositeWithTrainedAlgorithmicMedia",)
     for part in ("frame age", "frames delivered", str(film), "puppetcam run --avatar"):
         assert part in said.out
 

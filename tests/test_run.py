@@ -11,6 +11,8 @@ import pyvirtualcam
 from performed import NTSC, faces, read_video, write_avatar, write_video
 
 import models.bundle
+from models.published import file_hash
+from provenance.credentials import read_credentials
 from puppetcam.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +67,12 @@ def test_a_video_drives_the_avatar_into_a_file(
         assert part in said.err
     for part in ("frame age", "generate", f"of {FRAMES} frames delivered"):
         assert part in said.out
+    credentials = read_credentials(film)
+    assert credentials.state == "valid"
+    assert credentials.source_types == ("trainedAlgorithmicMedia",)
+    assert credentials.statement is not None
+    (told,) = credentials.statement["avatars"]
+    assert (told["sha256"], told["face"]) == (file_hash(avatar), "drawn")
 
 
 def test_the_time_is_up_and_the_label_can_be_turned_off_aloud(
@@ -173,3 +181,4 @@ def test_sigterm_ends_it_and_prints_the_summary(avatar: Path, tmp_path: Path) ->
     assert "Traceback" not in rest
     assert "frames delivered" in out
     assert len(read_video(film)[0]) >= 1
+    assert read_credentials(film).state == "valid"

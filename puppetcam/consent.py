@@ -1,0 +1,120 @@
+"""Asks whose face an avatar shows, once, or takes the answer from ``--consent``."""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from config.errors import ConsentError
+
+if TYPE_CHECKING:
+    from provenance.consent import Face
+    from realtime.avatar import Avatar
+
+CHOICES = ("own", "permission", "fictional", "drawn")
+"""As ``provenance.consent.FACES``, which is not imported for a help page."""
+MEANS = "own: my own face; permission: a person who allows this use; fictional: an invented person "
+MEANS += "or one in the public domain; drawn: a drawing that shows nobody"
+
+
+def add_avatar_arguments(
+    parser: argparse.ArgumentParser, help: str | None = None, *, several: bool = True
+) -> None:
+    """``--avatar``, a list where ``several`` and else one that is required, and ``--consent``."""
+    how: dict[str, Any] = {"required": True}
+    if several:
+        how = {"action": "append", "default": []}
+    parser.add_argument("--avatar", type=Path, metavar="PICTURE", help=help, **how)
+    parser.add_argument(
+        "--consent",
+        choices=CHOICES,
+        help=f"whose face it is, kept beside the picture and told in films ({MEANS}); asked once "
+        "where it is not given",
+    )
+
+
+def settled(
+    avatars: "Sequence[Avatar]", said: "Face | None" = None, ask: Callable[[str], str] | None = None
+) -> "tuple[Avatar, ...]":
+    """The avatars, each with its consent: ``said``, which is for all but the shipped ones; else
+    what was kept; else what the user answers, and that is kept.
+
+    ``ask``: puts a question and returns the line typed; default: the terminal, where there is one.
+    Raises ConsentError where nobody can be asked.
+    """
+    from realtime.assembly import SHIPPED
+
+    if said is not None:
+        return tuple(
+            one if one.path is None or one.path.parent == SHIPPED else _kept(one, said)
+            for one in avatars
+        )
+    open_ones = [one for one in avatars if one.consent is None and one.path is not None]
+    if not open_ones:
+        return tuple(avatars)
+    if ask is None and not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        more = f" and {len(open_ones) - 1} more" if len(open_ones) > 1 else ""
+        raise ConsentError(
+            f"nobody has said yet whose face {open_ones[0].path} shows{more}; say it once with "
+            f"--consent {'|'.join(CHOICES)} ({MEANS})"
+        )
+    answered: dict[Path, Avatar] = {}
+    for number, avatar in enumerate(open_ones):
+        assert avatar.path is not None  # noqa: S101 - chosen above
+        face, for_all = _answer(avatar.path, len(open_ones) - number, ask or _type)
+        for one in open_ones[number:] if for_all else [avatar]:
+            assert one.path is not None  # noqa: S101 - chosen above
+            answered[one.path] = _kept(one, face)
+        if for_all:
+            break
+    return tuple(answered.get(one.path, one) if one.path else one for one in avatars)
+
+
+def _kept(avatar: "Avatar", face: "Face") -> "Avatar":
+    from dataclasses import replace
+    from datetime import date
+
+    from provenance.consent import Consent, keep_consent
+
+    if avatar.path is None or (avatar.consent is not None and avatar.consent.face == face):
+        return avatar
+    consent = Consent(face, date.today().isoformat(), avatar.sha256)
+    keep_consent(avatar.path, consent)
+    return replace(avatar, consent=consent)
+
+
+def _answer(picture: Path, left: int, ask: Callable[[str], str]) -> "tuple[Face, bool]":
+    """The answer, and whether it is for all the ``left`` pictures."""
+    from provenance.consent import FACES, STATEMENTS
+
+    lines = [f"Whose face is in {picture}? It is kept beside the picture and told in your films."]
+    lines += [f"  {n}  {face:10}  {STATEMENTS[face]}" for n, face in enumerate(FACES, start=1)]
+    prompt = "Answer (1 to 4): "
+    if left > 1:
+        prompt = f"Answer (1 to 4; '4 all' for this and the {left - 1} after it): "
+    text = "\n".join(lines) + "\n" + prompt
+    while True:
+        word, _, rest = ask(text).strip().lower().partition(" ")
+        chosen = FACES[int(word) - 1] if word in ("1", "2", "3", "4") else word
+        for face in FACES:
+            if chosen == face and rest.strip() in ("", "all"):
+                return face, rest.strip() == "all"
+        text = prompt
+
+
+def _type(question: str) -> str:
+    """A line from the terminal. Ctrl-C interrupts at once; the end of input is an error."""
+    print(question, end="", file=sys.stderr, flush=True)
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler) if main else None
+    try:
+        line = sys.stdin.readline()
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+    if not line:
+        raise ConsentError(f"no answer; say it with --consent {'|'.join(CHOICES)}")
+    return line
