@@ -51,6 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", metavar="FILE", help="write the figures there; - prints them instead of the table"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write them there, one a line")
+    parser.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A.json", "B.json"),
+        help="measure nothing: a table of two reports and their ratios",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sweep", action="append", default=[], metavar="group.key=A,B",
+        help="measure each value of this setting, e.g. engine.threads=1,2; may be given several "
+        "times: then each combination",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, default=Path("sweep"), metavar="DIR",
+        help="where the table and the plots of --sweep go (default: sweep)",
+    )  # fmt: skip
     parser.add_argument("--bundle", metavar="DIR", help="networks other than the shipped ones")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
     parser.add_argument("settings", nargs="*", metavar="group.key=value")
@@ -59,8 +72,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, then print or write. Returns the exit code."""
+    if arguments.compare is not None:
+        from bench.comparison import compared, read_report
+
+        print(compared(*(read_report(path) for path in arguments.compare)))
+        return 0
     if not 0 < arguments.seconds <= 3600:
         raise SettingsError(f"--seconds must be above 0, at most 3600; found {arguments.seconds:g}")
+    if arguments.sweep:
+        from bench.sweep import run_sweep
+
+        return run_sweep(arguments)
     target = Path(arguments.json) if arguments.json not in (None, "-") else None
     if target is not None:
         check_target("--json", target)
