@@ -21,9 +21,9 @@ from config.load import build, read_yaml
 
 _log = logging.getLogger(__name__)
 
-Face = Literal["own", "permission", "fictional", "drawn"]
-FACES: tuple[Face, ...] = get_args(Face)
-STATEMENTS: dict[Face, str] = {
+Whose = Literal["own", "permission", "fictional", "drawn"]
+ANSWERS: tuple[Whose, ...] = get_args(Whose)
+STATEMENTS: dict[Whose, str] = {
     "own": "my own face",
     "permission": "a person who allows this use",
     "fictional": "an invented person, or one whose picture is in the public domain",
@@ -37,7 +37,7 @@ SUFFIX = ".consent.yaml"
 class Consent:
     """An answer, and when it was given."""
 
-    face: Face
+    face: Whose
     date: str = ""
     """ISO 8601, the day; empty: not told."""
     sha256: str = ""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from config.errors import ConsentError
 
 if TYPE_CHECKING:
-    from provenance.consent import Face
+    from provenance.consent import Whose
     from realtime.avatar import Avatar
 
 CHOICES = ("own", "permission", "fictional", "drawn")
-"""As ``provenance.consent.FACES``, which is not imported for a help page."""
+"""As ``provenance.consent.ANSWERS``, which is not imported for a help page."""
 MEANS = "own: my own face; permission: a person who allows this use; fictional: an invented person "
 MEANS += "or one in the public domain; drawn: a drawing that shows nobody"
 
@@ -37,7 +37,9 @@ def add_avatar_arguments(
 
 
 def settled(
-    avatars: "Sequence[Avatar]", said: "Face | None" = None, ask: Callable[[str], str] | None = None
+    avatars: "Sequence[Avatar]",
+    said: "Whose | None" = None,
+    ask: Callable[[str], str] | None = None,
 ) -> "tuple[Avatar, ...]":
     """The avatars, each with its consent: ``said``, which is for all but the shipped ones; else
     what was kept; else what the user answers, and that is kept.
@@ -45,61 +47,48 @@ def settled(
     ``ask``: puts a question and returns the line typed; default: the terminal, where there is one.
     Raises ConsentError where nobody can be asked.
     """
-    from realtime.assembly import SHIPPED
-
-    if said is not None:
-        return tuple(
-            one if one.path is None or one.path.parent == SHIPPED else _kept(one, said)
-            for one in avatars
-        )
-    open_ones = [one for one in avatars if one.consent is None and one.path is not None]
-    if not open_ones:
-        return tuple(avatars)
-    if ask is None and not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        more = f" and {len(open_ones) - 1} more" if len(open_ones) > 1 else ""
-        raise ConsentError(
-            f"nobody has said yet whose face {open_ones[0].path} shows{more}; say it once with "
-            f"--consent {'|'.join(CHOICES)} ({MEANS})"
-        )
-    answered: dict[Path, Avatar] = {}
-    for number, avatar in enumerate(open_ones):
-        assert avatar.path is not None  # noqa: S101 - chosen above
-        face, for_all = _answer(avatar.path, len(open_ones) - number, ask or _type)
-        for one in open_ones[number:] if for_all else [avatar]:
-            assert one.path is not None  # noqa: S101 - chosen above
-            answered[one.path] = _kept(one, face)
-        if for_all:
-            break
-    return tuple(answered.get(one.path, one) if one.path else one for one in avatars)
-
-
-def _kept(avatar: "Avatar", face: "Face") -> "Avatar":
-    from dataclasses import replace
     from datetime import date
 
-    from provenance.consent import Consent, keep_consent
+    from realtime.assembly import SHIPPED
+    from realtime.avatar import with_consent
 
-    if avatar.path is None or (avatar.consent is not None and avatar.consent.face == face):
-        return avatar
-    consent = Consent(face, date.today().isoformat(), avatar.sha256)
-    keep_consent(avatar.path, consent)
-    return replace(avatar, consent=consent)
+    today = date.today()
+    found = list(avatars)
+    if said is not None:
+        for number, one in enumerate(found):
+            if one.path is None or one.path.resolve().parent != SHIPPED.resolve():
+                found[number] = with_consent(one, said, today)
+        return tuple(found)
+    unsaid = [number for number, one in enumerate(found) if one.path and one.consent is None]
+    if unsaid and ask is None and not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        more = f" and {len(unsaid) - 1} more" if len(unsaid) > 1 else ""
+        raise ConsentError(
+            f"nobody has said yet whose face {found[unsaid[0]].path} shows{more}; say it once with "
+            f"--consent {'|'.join(CHOICES)} ({MEANS})"
+        )
+    while unsaid:
+        face, for_all = _answer(str(found[unsaid[0]].path), len(unsaid), ask or _type)
+        count = len(unsaid) if for_all else 1
+        for number in unsaid[:count]:
+            found[number] = with_consent(found[number], face, today)
+        unsaid = unsaid[count:]
+    return tuple(found)
 
 
-def _answer(picture: Path, left: int, ask: Callable[[str], str]) -> "tuple[Face, bool]":
+def _answer(picture: str, left: int, ask: Callable[[str], str]) -> "tuple[Whose, bool]":
     """The answer, and whether it is for all the ``left`` pictures."""
-    from provenance.consent import FACES, STATEMENTS
+    from provenance.consent import ANSWERS, STATEMENTS
 
     lines = [f"Whose face is in {picture}? It is kept beside the picture and told in your films."]
-    lines += [f"  {n}  {face:10}  {STATEMENTS[face]}" for n, face in enumerate(FACES, start=1)]
+    lines += [f"  {n}  {face:10}  {STATEMENTS[face]}" for n, face in enumerate(ANSWERS, start=1)]
     prompt = "Answer (1 to 4): "
     if left > 1:
         prompt = f"Answer (1 to 4; '4 all' for this and the {left - 1} after it): "
     text = "\n".join(lines) + "\n" + prompt
     while True:
         word, _, rest = ask(text).strip().lower().partition(" ")
-        chosen = FACES[int(word) - 1] if word in ("1", "2", "3", "4") else word
-        for face in FACES:
+        chosen = ANSWERS[int(word) - 1] if word in ("1", "2", "3", "4") else word
+        for face in ANSWERS:
             if chosen == face and rest.strip() in ("", "all"):
                 return face, rest.strip() == "all"
         text = prompt

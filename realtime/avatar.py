@@ -1,7 +1,8 @@
 """A picture of a face made ready to be animated: read, checked, cropped."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from config.errors import AvatarError
 from models.landmarks import indices
-from provenance.consent import Consent, find_consent
+from provenance.consent import Consent, Whose, find_consent, keep_consent
 from realtime.crop import Crop
 from realtime.face import Face, Tracker
 from realtime.frame import Image
@@ -81,6 +82,16 @@ def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
     digest = hashlib.sha256(data).hexdigest()
     consent = find_consent(path, digest)
     return Avatar(path.stem, crop.cut(image, size), tuple(notes), path, digest, consent)
+
+
+def with_consent(avatar: Avatar, face: Whose, day: date) -> Avatar:
+    """The avatar with this answer to whose face it is, given on ``day`` and kept beside the
+    picture; the same answer as before keeps its day. Raises ConsentError."""
+    if avatar.path is None or (avatar.consent is not None and avatar.consent.face == face):
+        return avatar
+    consent = Consent(face, day.isoformat(), avatar.sha256)
+    keep_consent(avatar.path, consent)
+    return replace(avatar, consent=consent)
 
 
 def read_picture(path: Path) -> Image:

@@ -3,21 +3,11 @@
 import json
 import logging
 import os
-from pathlib import Path
 
-import platformdirs
-
+from config.folders import state_folder
 from realtime.devices import CameraInfo
 
 _log = logging.getLogger(__name__)
-
-
-def state_folder() -> Path:
-    """Where puppetcam keeps what it remembers; ``PUPPETCAM_STATE`` moves it."""
-    chosen = os.environ.get("PUPPETCAM_STATE")
-    if chosen:
-        return Path(chosen).expanduser()
-    return platformdirs.user_state_path("puppetcam", appauthor=False)
 
 
 def remember(camera: CameraInfo) -> None:

@@ -18,10 +18,10 @@ from performed import faces, write_avatar, write_video
 from config.errors import ConsentError
 from models.published import file_hash
 from provenance.consent import (
-    FACES,
+    ANSWERS,
     STATEMENTS,
     Consent,
-    Face,
+    Whose,
     file_beside,
     find_consent,
     keep_consent,
@@ -128,7 +128,7 @@ def test_nowhere_to_keep_it_is_told(tmp_path: Path, state: Path) -> None:
     ],
 )
 def test_answers_written_by_hand_are_understood(
-    tmp_path: Path, text: str, face: Face, day: str
+    tmp_path: Path, text: str, face: Whose, day: str
 ) -> None:
     path = a_picture(tmp_path / "me.png")
     file_beside(path).write_text(text)
@@ -180,7 +180,7 @@ def test_each_is_asked_once_and_kept(tmp_path: Path) -> None:
     assert found[0].consent == Consent("permission", date.today().isoformat(), file_hash(paths[0]))
     assert "a.png" in asked[0]
     assert "b.png" in asked[1]
-    for face in FACES:
+    for face in ANSWERS:
         assert STATEMENTS[face] in asked[0]
     silent, questions = answers()
     again = settled([avatar(path) for path in paths], ask=silent)
@@ -232,7 +232,7 @@ def test_the_same_word_again_keeps_its_date(tmp_path: Path) -> None:
 
 
 def test_the_choices_of_the_command_line_are_those_that_are_kept() -> None:
-    assert CHOICES == FACES
+    assert CHOICES == ANSWERS
 
 
 def at_a_terminal(path: Path, typed: bytes) -> tuple[int, str]:
