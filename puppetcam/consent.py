@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config.errors import ConsentError
+from provenance.consent import ANSWERS, STATEMENTS
 
 if TYPE_CHECKING:
     from provenance.consent import Whose
     from realtime.avatar import Avatar
 
-CHOICES = ("own", "permission", "fictional", "drawn")
-"""As ``provenance.consent.ANSWERS``, which is not imported for a help page."""
-MEANS = "own: my own face; permission: a person who allows this use; fictional: an invented person "
-MEANS += "or one in the public domain; drawn: a drawing that shows nobody"
+MEANS = "; ".join(f"{answer}: {STATEMENTS[answer]}" for answer in ANSWERS)
 
 
 def add_avatar_arguments(
@@ -30,7 +28,7 @@ def add_avatar_arguments(
     parser.add_argument("--avatar", type=Path, metavar="PICTURE", help=help, **how)
     parser.add_argument(
         "--consent",
-        choices=CHOICES,
+        choices=ANSWERS,
         help=f"whose face it is, kept beside the picture and told in films ({MEANS}); asked once "
         "where it is not given",
     )
@@ -64,7 +62,7 @@ def settled(
         more = f" and {len(unsaid) - 1} more" if len(unsaid) > 1 else ""
         raise ConsentError(
             f"nobody has said yet whose face {found[unsaid[0]].path} shows{more}; say it once with "
-            f"--consent {'|'.join(CHOICES)} ({MEANS})"
+            f"--consent {'|'.join(ANSWERS)} ({MEANS})"
         )
     while unsaid:
         face, for_all = _answer(str(found[unsaid[0]].path), len(unsaid), ask or _type)
@@ -77,8 +75,6 @@ def settled(
 
 def _answer(picture: str, left: int, ask: Callable[[str], str]) -> "tuple[Whose, bool]":
     """The answer, and whether it is for all the ``left`` pictures."""
-    from provenance.consent import ANSWERS, STATEMENTS
-
     lines = [f"Whose face is in {picture}? It is kept beside the picture and told in your films."]
     lines += [f"  {n}  {face:10}  {STATEMENTS[face]}" for n, face in enumerate(ANSWERS, start=1)]
     prompt = "Answer (1 to 4): "
@@ -105,5 +101,5 @@ def _type(question: str) -> str:
         if main:
             signal.signal(signal.SIGINT, before)
     if not line:
-        raise ConsentError(f"no answer; say it with --consent {'|'.join(CHOICES)}")
+        raise ConsentError(f"no answer; say it with --consent {'|'.join(ANSWERS)}")
     return line

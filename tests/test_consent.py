@@ -28,7 +28,7 @@ from provenance.consent import (
 )
 from provenance.credentials import read_credentials
 from puppetcam.cli import main
-from puppetcam.consent import CHOICES, settled
+from puppetcam.consent import settled
 from realtime.assembly import SHIPPED
 from realtime.avatar import Avatar
 from realtime.portraits import shipped_avatars
@@ -229,10 +229,6 @@ def test_the_same_word_again_keeps_its_date(tmp_path: Path) -> None:
     (found,) = settled([avatar(path)], "own")
     assert found.consent is not None
     assert found.consent.date == "2020-01-01"
-
-
-def test_the_choices_of_the_command_line_are_those_that_are_kept() -> None:
-    assert CHOICES == ANSWERS
 
 
 def at_a_terminal(path: Path, typed: bytes) -> tuple[int, str]:
