@@ -11,13 +11,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.errors import ActionError, NeedsRestartError, PuppetcamError
+from config.errors import ActionError, ConsentError, NeedsRestartError, PuppetcamError
 from config.load import build, with_overrides
 from config.schema import ZOOM_RANGE, Settings
-from realtime.avatar import Avatar, load_avatar
+from provenance.consent import ANSWERS
+from realtime.avatar import Avatar, load_avatar, with_consent
 from realtime.frame import Image
 from realtime.metrics import Metrics
 from realtime.puppeteer import Puppeteer, Step
@@ -46,7 +48,11 @@ ACTIONS: Mapping[str, Action] = {
     "avatar": Action("NUMBER|NAME", "show an avatar, by number from 1 or by name"),
     "next": Action("", "show the next avatar"),
     "previous": Action("", "show the avatar before"),
-    "load": Action("PICTURE", "read a picture file, make it the last avatar and show it"),
+    "load": Action(
+        "PICTURE",
+        "read a picture file, make it the last avatar and show it; own:PICTURE also says whose "
+        "face it is (own, permission, fictional, drawn), which is asked for once",
+    ),
     "recentre": Action("", "take the driver's face of the next seconds as the neutral one"),
     "panic": Action("[on|off]", "show a card instead of the avatar"),
     "mirror-output": Action("[on|off]", "flip the output left-right; the label stays readable"),
@@ -160,7 +166,7 @@ class Actions:
             raise ActionError(f"{name} needs a value: {name} {action.value}")
         text = value or ""
         if name == "load":
-            return self._load(Path(text))
+            return self._load(text)
         if name == "quit":
             self._ended.set()
             return _done()
@@ -235,11 +241,20 @@ class Actions:
         known = ", ".join(f"{n} {one.name}" for n, one in enumerate(self._avatars[:9], start=1))
         raise ActionError(f"there is no avatar '{text[:80]}'; there are {known}")
 
-    def _load(self, path: Path) -> "Future[None]":
+    def _load(self, text: str) -> "Future[None]":
+        said = next((one for one in ANSWERS if text.startswith(f"{one}:")), None)
+        path = Path(text.removeprefix(f"{said}:"))
         with self._finding:  # one at a time: a tracker is not thread-safe
             if self._finder is None:
                 self._finder = self._open_finder()
             avatar = load_avatar(path, self._finder, self._avatar_size)
+        if said is not None:
+            avatar = with_consent(avatar, said, date.today())
+        if avatar.consent is None:
+            raise ConsentError(
+                f"nobody has said yet whose face {path} shows; say it once: load own:{path}, or "
+                f"{', '.join(f'{one}:' for one in ANSWERS[1:])}"
+            )
         with self._state:
             for number, known in enumerate(self._avatars):
                 if known.path == avatar.path:  # the same file, read anew

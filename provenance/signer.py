@@ -66,9 +66,9 @@ class Signer:
             "files": dict(sorted(bundle.files.items())),
         }
         trial = io.BytesIO()
-        self._write(io.BytesIO(_TRIAL), trial, "image/png", (), False)
+        self._write(io.BytesIO(_TRIAL), trial, KINDS[".png"], (), False)
         trial.seek(0)
-        found = read_stream(trial, "image/png", identity.certificates)
+        found = read_stream(trial, KINDS[".png"], identity.certificates)
         if found.state != "valid":
             raise CredentialsError(f"{identity.name}: cannot sign: {found.detail}")
 
@@ -106,6 +106,19 @@ class Signer:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
         return True
+
+    def sign_picture(
+        self, data: bytes, suffix: str, avatars: Iterable[Subject], composite: bool = False
+    ) -> bytes:
+        """The bytes of a picture file, ``suffix`` ".png" or ".jpg", with credentials; as they were,
+        and a warning in the log, where that cannot be."""
+        signed = io.BytesIO()
+        try:
+            self._write(io.BytesIO(data), signed, KINDS[suffix], avatars, composite)
+        except CredentialsError as error:
+            _log.warning("a snapshot has no Content Credentials: %s", error)
+            return data
+        return signed.getvalue()
 
     def _write(
         self, source: Any, target: Any, kind: str, avatars: Iterable[Subject], composite: bool

@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ import yaml
 from performed import faces, write_avatar, write_video
 
 from config.errors import ConsentError
+from config.schema import Settings, TrackingSettings
+from control.actions import Actions
 from models.published import file_hash
 from provenance.consent import (
     ANSWERS,
@@ -29,9 +33,12 @@ from provenance.consent import (
 from provenance.credentials import read_credentials
 from puppetcam.cli import main
 from puppetcam.consent import settled
-from realtime.assembly import SHIPPED
+from realtime.assembly import SHIPPED, assemble
 from realtime.avatar import Avatar
+from realtime.face import open_tracker
+from realtime.metrics import Metrics
 from realtime.portraits import shipped_avatars
+from realtime.puppeteer import Puppeteer
 
 ROOT = Path(__file__).parent.parent
 
@@ -289,6 +296,28 @@ def test_a_terminal_is_asked_and_ctrl_c_ends_it(
     assert found == code
     assert part in shown
     assert file_beside(path).exists() is (code == 0)
+
+
+# --- while it runs ---
+
+
+def test_a_picture_that_is_loaded_while_it_runs_needs_an_answer_too(tmp_path: Path) -> None:
+    new = unsaid_avatar(tmp_path / "new.png")
+    done: list[str] = []
+    puppet = SimpleNamespace(set_avatar=lambda avatar: done.append(avatar.consent.face))
+    with assemble(Settings()) as assembly:
+        actions = Actions(
+            lambda action: action(cast(Puppeteer, puppet)), Metrics(), assembly.avatars,
+            Settings(), lambda: open_tracker(TrackingSettings()), 256,
+        )  # fmt: skip
+        with pytest.raises(ConsentError, match="say it once: load own:") as caught:
+            actions.do("load", str(new))
+        assert "\n" not in str(caught.value)
+        assert len(actions.avatars) == len(assembly.avatars)
+        actions.do("load", f"permission:{new}").result(5)
+        actions.do("load", str(new)).result(5)
+    assert done == ["permission", "permission"]
+    assert yaml.safe_load(file_beside(new).read_text())["face"] == "permission"
 
 
 # --- through the command line ---

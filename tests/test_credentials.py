@@ -166,6 +166,17 @@ def test_snapshots_carry_them_too(signer: Signer, tmp_path: Path, name: str) -> 
     np.testing.assert_array_equal(cv2.imread(str(path)), before)
 
 
+def test_snapshots_are_signed_before_they_are_a_file(
+    signer: Signer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for suffix in (".png", ".jpg"):
+        data = picture(tmp_path / f"x{suffix}").read_bytes()
+        (tmp_path / f"y{suffix}").write_bytes(signer.sign_picture(data, suffix, [AVATAR]))
+        assert read_credentials(tmp_path / f"y{suffix}").state == "valid"
+    assert signer.sign_picture(b"no picture", ".png", [AVATAR]) == b"no picture"
+    assert "a snapshot has no Content Credentials" in caplog.text
+
+
 def test_an_avatar_of_which_nothing_was_said_is_told_so(signer: Signer, tmp_path: Path) -> None:
     path = picture(tmp_path / "x.png")
     assert signer.sign(path, [Picture("ab" * 32, None)])
