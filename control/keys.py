@@ -93,9 +93,9 @@ def info_lines(step: Step, metrics: Metrics, avatar: str) -> tuple[str, ...]:
 
 def preview_image(step: Step, view: View) -> Image:
     """What the driver sees of himself, (S, S, 3) uint8 RGB; black without a camera picture."""
-    if step.driving is None:
-        return np.zeros_like(step.result)
     image = step.driving
+    if image is None:
+        return np.zeros_like(step.result)
     if view.overlay and step.landmarks is not None:
         image = np.asarray(image // 2)  # dimmed: the points are to be seen
         side = image.shape[0]

@@ -202,6 +202,10 @@ def _frame(driving: Path, number: int) -> "Frame":
 def _row(step: "Step", avatar: "Avatar", size: int) -> "Image":
     from puppetcam.panels import side_by_side
 
-    driving = step.result if step.driving is None else step.driving
-    panels = {"driving": driving, "avatar": avatar.image, "result": step.frame.image}
+    driving = step.driving
+    panels = {
+        "driving": step.result if driving is None else driving,
+        "avatar": avatar.image,
+        "result": step.frame.image,
+    }
     return side_by_side(panels, size)

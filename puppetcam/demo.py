@@ -88,8 +88,9 @@ def _run(arguments: argparse.Namespace) -> int:
                 shown = puppeteer.avatar or turn
                 if shown is not turn:
                     pipeline.post(lambda owned: owned.set_avatar(turn))
+                driving = step.driving
                 panels = {
-                    "driving": step.result if step.driving is None else step.driving,
+                    "driving": step.result if driving is None else driving,
                     "avatar": shown.image,
                     "result": step.frame.image,
                 }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -45,6 +46,16 @@ class Status(Enum):
     PANIC = "panic"
 
 
+class View(NamedTuple):
+    """What is to be seen of the driver."""
+
+    camera: Image
+    """(H, W, 3) uint8 RGB."""
+    crop: Crop
+    side: int
+    """Pixels to cut it to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """The result of one driving frame."""
@@ -53,15 +64,20 @@ class Step:
     """What sinks get: ``output.width`` x ``output.height``, labelled. Never camera pixels."""
     result: Image
     """(S, S, 3) uint8 RGB: the network's picture alone, unlabelled, unmirrored."""
-    driving: Image | None
-    """(S, S, 3) uint8 RGB: camera pixels around the driver's face, for side-by-side views and the
-    private preview only. None without a frame and in panic."""
+    view: View | None
+    """None without a frame and in panic."""
     status: Status
     stages: Mapping[str, float]
     """Seconds by stage: face, keypoints, motion, generate, compose. Where tracker and engine share
     a network, reading it counts as face."""
     landmarks: Points | None = None
     """(48, 2) float32, -1..1 of ``driving``: the driver's face as the tracker sees it."""
+
+    @property
+    def driving(self) -> Image | None:
+        """(S, S, 3) uint8 RGB: camera pixels around the driver's face, for side-by-side views and
+        the private preview only; cut when asked for, since most are not looked at."""
+        return self.view.crop.cut(self.view.camera, self.view.side) if self.view else None
 
 
 class Puppeteer:
@@ -177,10 +193,10 @@ class Puppeteer:
             self._drive(face, keypoints, now)
         pose, status = self._pose(now, face is not None)
         marks.append(self._clock())
-        view = self._motion.stage or Crop.whole(image)
-        driving = view.cut(image, self._engine.bundle.output_size)
-        landmarks = view.from_frame(face.landmarks) if face else None
-        return self._finish(pose, status, now, marks, driving=driving, landmarks=landmarks)
+        crop = self._motion.stage or Crop.whole(image)
+        landmarks = crop.from_frame(face.landmarks) if face else None
+        view = View(image, crop, self._engine.bundle.output_size)
+        return self._finish(pose, status, now, marks, view=view, landmarks=landmarks)
 
     def idle(self, now: float) -> Step:
         """The picture while there is no driving frame: held, then easing to neutral."""
@@ -261,7 +277,7 @@ class Puppeteer:
         now: float,
         marks: list[float],
         *,
-        driving: Image | None = None,
+        view: View | None = None,
         landmarks: Points | None = None,
     ) -> Step:
         result = self._engine.generate(pose)
@@ -271,7 +287,7 @@ class Puppeteer:
         names = ("face", "keypoints", "motion", "generate", "compose")
         stages = dict(zip(names, np.diff(marks).tolist(), strict=True))
         frame = Frame(picture, now, self._index)
-        return Step(frame, result, driving, status, stages, landmarks)
+        return Step(frame, result, view, status, stages, landmarks)
 
     def _composed(self, result: Image) -> Image:
         output = self._settings.output

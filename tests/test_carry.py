@@ -1,5 +1,7 @@
 """Carrying pixels, against the network's own way of doing it and closed forms."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,20 @@ def test_it_agrees_with_the_networks_own_carrying() -> None:
     expected = 255 * (weight * carried + (1 - weight) * painted)
     assert np.abs(ours - expected).max() < 2.5
     assert np.abs(ours - expected).mean() < 0.6
+
+
+def test_a_frame_allocates_little_more_than_its_picture() -> None:
+    avatar = RNG.integers(0, 256, (512, 512, 3), np.uint8)
+    carrier = Carrier(avatar)
+    inputs = [
+        RNG.random(shape, np.float32) for shape in ((2, 64, 64), (3, 256, 256), (1, 256, 256))
+    ]
+    carrier(*inputs)
+    tracemalloc.start()
+    try:
+        carrier(*inputs)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The picture is 0.8 MB; each map in float at full size would be 1 or 2 MB more.
+    assert peak < 2.5e6

@@ -12,11 +12,12 @@ from config.errors import EngineError, SinkError, SourceError
 from config.schema import CameraSettings, OutputSettings
 from realtime import pipeline as pipeline_module
 from realtime.camera import Source
+from realtime.crop import Crop
 from realtime.delivery import Delivery, Output
 from realtime.frame import Frame, Image, Latest
 from realtime.metrics import Metrics
 from realtime.pipeline import Capture, Inference, Pipeline
-from realtime.puppeteer import Status, Step
+from realtime.puppeteer import Status, Step, View
 from realtime.recording import VideoWriter
 from realtime.sinks import MemorySink
 from realtime.video import VideoFile
@@ -65,7 +66,7 @@ class Puppet:
         return Step(
             frame=Frame(image, at_s, index),
             result=image,
-            driving=CAMERA,
+            view=View(CAMERA, Crop.whole(CAMERA), 16),
             status=status,
             stages={"generate": self.step_s},
         )
