@@ -16,6 +16,8 @@ from realtime.frame import Image
 
 CROP_RATIO = 1.85
 """Side of a crop against the height of the box around the face's landmarks, avatars and drivers."""
+READ_RATIO = 1.45
+"""The same for the crops in which landmarks are read: nearer, eyes and lips have more pixels."""
 
 Points = NDArray[np.float32]
 """(..., 2) float32: x, y."""

@@ -16,7 +16,7 @@ import numpy as np
 from config.schema import EngineSettings, TrackingSettings
 from models.keypoints import Keypoints
 from models.landmarks import NAMES, indices
-from realtime.crop import CROP_RATIO, Crop, Points
+from realtime.crop import CROP_RATIO, READ_RATIO, Crop, Points
 from realtime.frame import Image
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class LandmarkTracker:
     def track(self, image: Image, now: float) -> Face | None:
         """See ``Tracker``. Lost for a few frames, the face is looked for every ``SEARCH_S``."""
         if self._last and self._misses < MISSES:
-            face = self._read(image, Crop.around(self._last.landmarks))
+            face = self._read(image, Crop.around(self._last.landmarks, READ_RATIO))
             if face.confidence >= KEEP and _is_plausible(face) and self._continues(face):
                 return self._follow(face, now)
             self._misses += 1
@@ -191,7 +191,7 @@ class LandmarkTracker:
             first = self._read(image, crop)
             if first.confidence < KEEP or not _is_plausible(first):
                 continue
-            face = self._read(image, Crop.around(first.landmarks))
+            face = self._read(image, Crop.around(first.landmarks, READ_RATIO))
             if face.confidence < ACQUIRE or not _is_plausible(face):
                 continue
             if _height(face) < self._min_face_px:

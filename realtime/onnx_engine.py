@@ -19,7 +19,14 @@ from models.bundle import Bundle
 from models.keypoints import Keypoints
 from realtime.carry import Carrier
 from realtime.frame import Image
-from realtime.planes import check_picture, empty_planes, fill_planes, finish, resized
+from realtime.planes import (
+    check_picture,
+    empty_planes,
+    fill_planes,
+    finish,
+    resized,
+    still_keypoints,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +72,7 @@ class OnnxEngine:
         check_picture(image, self.bundle.output_size)
         carrier = Carrier(image)
         fill_planes(self._avatar_planes, resized(image, self.bundle.size))
-        keypoints, _ = self.keypoints(resized(image, self.bundle.keypoint_size))
+        keypoints = still_keypoints(self.keypoints, image, self.bundle)
         device = "cuda" if _on_cuda(self._avatar) else "cpu"
         encoding = self._avatar.io_binding()
         encoding.bind_cpu_input("image", self._avatar_planes)

@@ -19,7 +19,7 @@ from models.keypoints import Keypoints
 from realtime.carry import Carrier
 from realtime.frame import Image
 from realtime.onnx_engine import runtime_threads
-from realtime.planes import check_picture, fill_planes, finish, resized
+from realtime.planes import check_picture, fill_planes, finish, resized, still_keypoints
 
 
 class OpenVinoEngine:
@@ -47,7 +47,7 @@ class OpenVinoEngine:
         for name, array in avatar.outputs.items():
             if name in frame.inputs:
                 frame.inputs[name][:] = array
-        keypoints, _ = self.keypoints(resized(image, self.bundle.keypoint_size))
+        keypoints = still_keypoints(self.keypoints, image, self.bundle)
         frame.inputs["avatar_value"][0], frame.inputs["avatar_jacobian"][0] = keypoints
         self._carrier = carrier
         return keypoints

@@ -3,14 +3,17 @@
 A picture is (S, S, 3) uint8 RGB. Planes are (1, 3, S, S) float32 RGB 0..1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import EngineError
+from models.bundle import Bundle
+from models.keypoints import Keypoints
 from realtime.carry import Carrier
+from realtime.crop import READ_RATIO, Crop
 from realtime.frame import Image
 
 Planes = NDArray[np.float32]
@@ -42,6 +45,22 @@ def resized(picture: Image, side: int) -> Image:
         return picture
     how = cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, (side, side), interpolation=how), np.uint8)
+
+
+def still_keypoints(
+    read: Callable[[Image], tuple[Keypoints, float]], picture: Image, bundle: Bundle
+) -> Keypoints:
+    """Keypoints of a whole picture (S, S, 3), in -1..1 of it, by an engine's ``keypoints``.
+
+    Landmarks are read a second time, as near as a driver's.
+    """
+    found, _ = read(resized(picture, bundle.keypoint_size))
+    if not bundle.landmarks:
+        return found
+    whole = Crop.whole(picture)
+    near = Crop.around(whole.to_frame(found.value), READ_RATIO)
+    found, _ = read(near.cut(picture, bundle.keypoint_size))
+    return whole.keypoints_from_frame(near.keypoints_to_frame(found))
 
 
 def finish(results: Mapping[str, NDArray[np.float32]], carrier: Carrier) -> Image:

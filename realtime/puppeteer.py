@@ -20,7 +20,7 @@ from models.landmarks import NAMES
 from provenance.badge import draw_label
 from realtime.avatar import Avatar
 from realtime.compose import compose
-from realtime.crop import Crop, Points
+from realtime.crop import READ_RATIO, Crop, Points
 from realtime.engine import Engine
 from realtime.face import Face, Tracker
 from realtime.frame import Frame, Image
@@ -225,7 +225,7 @@ class Puppeteer:
         if self._landmarks:
             if face.keypoints is not None:
                 return face.crop.keypoints_to_frame(face.keypoints)
-            crop = Crop.around(face.landmarks)
+            crop = Crop.around(face.landmarks, READ_RATIO)
         else:
             around = Crop.around(face.landmarks).scaled(self._settings.tracking.zoom)
             crop = stage or around

@@ -19,7 +19,14 @@ from models.keypoints import Keypoints
 from realtime.carry import Carrier
 from realtime.frame import Image
 from realtime.onnx_engine import nvidia_driver_answers, runtime_threads
-from realtime.planes import check_picture, empty_planes, fill_planes, finish, resized
+from realtime.planes import (
+    check_picture,
+    empty_planes,
+    fill_planes,
+    finish,
+    resized,
+    still_keypoints,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +73,14 @@ class TorchScriptEngine:
         check_picture(image, self.bundle.output_size)
         carrier = Carrier(image)
         fill_planes(self._planes["avatar"], resized(image, self.bundle.size))
-        found = self._read(resized(image, self.bundle.keypoint_size))
+        keypoints = still_keypoints(self.keypoints, image, self.bundle)
         # The features and keypoints stay on the card, where there is one, from frame to frame.
         self._avatar = self._graphs["avatar"](self._picture("avatar"))
-        self._avatar["avatar_value"] = found["value"]
-        self._avatar["avatar_jacobian"] = found["jacobian"]
+        # Copied: what is returned is the caller's own.
+        self._avatar["avatar_value"] = self._tensor(keypoints.value[None].copy())
+        self._avatar["avatar_jacobian"] = self._tensor(keypoints.jacobian[None].copy())
         self._carrier = carrier
-        return _to_keypoints(found)
+        return keypoints
 
     def keypoints(self, image: Image) -> tuple[Keypoints, float]:
         """Keypoints of a crop (S, S, 3) uint8 RGB, S = ``bundle.keypoint_size``, and 0..1 how sure

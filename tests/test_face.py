@@ -38,7 +38,7 @@ def test_a_face_off_the_centre_is_found_and_read_where_it_is() -> None:
     assert np.ptp(found.landmarks[:, 1]) == pytest.approx(150, rel=0.08)
     assert found.confidence == 1.0
     # The crop is the one that landmarks of the first of two readings gave.
-    assert found.crop.side == pytest.approx(1.85 * 150, rel=0.1)
+    assert found.crop.side == pytest.approx(1.45 * 150, rel=0.1)
     assert found.keypoints is not None
     np.testing.assert_allclose(
         found.crop.to_frame(found.keypoints.value), found.landmarks, atol=1e-3

@@ -18,6 +18,7 @@ from training.drawn import drawn_clips  # noqa: E402
 from training.generator import mean_face, train_generator  # noqa: E402
 from training.keypoints import batch, crop, gather, loss_of, train_detector  # noqa: E402
 from training.loop import Schedule, train  # noqa: E402
+from training.matte import mattes  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
 
 
 def test_warped_portraits_never_open_a_mouth(portraits: Portraits, drawn: list) -> None:
-    material = pairs.gather(portraits, drawn, [])
+    material = pairs.gather(portraits, mattes(portraits), drawn, [])
     rng = np.random.default_rng(0)
     for _ in range(30):
         chosen = int(rng.integers(len(portraits.images)))
@@ -186,7 +187,7 @@ def test_the_generator_trains_and_leaves_the_detector_alone(
     model = CompactModel()
     model.template.copy_(mean_face(portraits.landmarks, SIZE))
     before = [value.clone() for value in model.detector.state_dict().values()]
-    material = pairs.gather(portraits, drawn, [])
+    material = pairs.gather(portraits, mattes(portraits), drawn, [])
     train_generator(model, material, tmp_path, Schedule(minutes=9, steps=2), batch_size=2)
     after = list(model.detector.state_dict().values())
     assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))

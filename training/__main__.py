@@ -20,6 +20,7 @@ from training.drawn import drawn_clips
 from training.generator import mean_face, train_generator
 from training.keypoints import evaluate_detector, gather, train_detector
 from training.loop import Schedule
+from training.matte import mattes
 
 DRAWN = (300, 10)
 """Drawn people, and frames of each."""
@@ -89,7 +90,12 @@ def _generator(arguments: argparse.Namespace) -> None:
     model.to(arguments.device)
     train_generator(
         model,
-        pairs.gather(portraits, clips, drawn_clips(*DRAWN, arguments.run / "drawn.npz")),
+        pairs.gather(
+            portraits,
+            mattes(portraits, arguments.run / "mattes.npy"),
+            clips,
+            drawn_clips(*DRAWN, arguments.run / "drawn.npz"),
+        ),
         arguments.run / "generator",
         _schedule(arguments),
         arguments.batch,

@@ -24,6 +24,7 @@ from realtime.engine import Engine
 from realtime.face import Face, open_tracker
 from realtime.frame import Frame, Image
 from realtime.neutral import find_neutral
+from realtime.planes import still_keypoints
 from realtime.puppeteer import Puppeteer
 from realtime.video import VideoFile
 from training.data import identities_of
@@ -297,10 +298,11 @@ def _copies(driver: Driver, engine: Engine, sampling: Sampling) -> list[Image]:
     results = []
     frames = itertools.islice(_frames(driver.path, sampling), 0, None, sampling.every)
     for number, frame in enumerate(frames):
+        picture = driver.view.cut(frame.image, engine.bundle.output_size)
         if number == 0:
-            engine.set_avatar(driver.view.cut(frame.image, engine.bundle.output_size))
-        crop = driver.view.cut(frame.image, engine.bundle.keypoint_size)
-        results.append(_at_size(engine.generate(engine.keypoints(crop)[0])))
+            engine.set_avatar(picture)
+        keypoints = still_keypoints(engine.keypoints, picture, engine.bundle)
+        results.append(_at_size(engine.generate(keypoints)))
     return results
 
 

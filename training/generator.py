@@ -26,6 +26,9 @@ EYES = indices("right_lid_upper", "right_lid_lower", "left_lid_upper", "left_lid
 MOUTH = indices("mouth_right", "mouth_left", "inner_lip_upper", "inner_lip_lower", "lip_upper",
                 "lip_lower")  # fmt: skip
 
+LABELS = 0.85
+"""Share of pairs whose keypoints are the labels; the others have what the detector reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
@@ -39,7 +42,7 @@ class LossWeights:
     nothing, and then there would be no reason to blend in more."""
     edges: float = 1.0
     features: float = 0.10
-    landmarks: float = 0.6
+    landmarks: float = 1.0
     keep: float = 0.01
     """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
     smooth: float = 0.02
@@ -100,8 +103,8 @@ def train_generator(
         with torch.no_grad(), autocast:
             seen = judge(avatar)[1]
             wanted_features, wanted = judge(driving)
-        # Mostly what the detector reads, sometimes the labels: neither alone is the truth.
-        use_labels = (torch.rand(len(avatar), 1, 1, device=avatar.device) < 0.25).float()
+        # Mostly the labels: what the detector misreads, the generator would learn to disobey.
+        use_labels = (torch.rand(len(avatar), 1, 1, device=avatar.device) < LABELS).float()
         avatar_keypoints = model.keypoints(torch.lerp(seen, start, use_labels))
         keypoints = model.keypoints(torch.lerp(wanted, end, use_labels))
         with autocast:
@@ -120,7 +123,7 @@ def train_generator(
             "painted": weigh.painted * _pyramid(painted, driving, weigh.region * true * region),
             "edges": weigh.edges * _edges(image, driving, weight),
             "features": weigh.features * _feature_loss(found_features, wanted_features, true),
-            "landmarks": weigh.landmarks * _landmark_loss(found, keypoints.value),
+            "landmarks": weigh.landmarks * _landmark_loss(found, wanted.float()),
             "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
             "smooth": weigh.smooth * _unevenness(flow),
         }

@@ -19,6 +19,7 @@ from models.compact import LandmarkDetector
 from models.landmarks import COUNT, indices
 from training.data import SIZE, Clip, Portraits, flipped
 from training.expression import blinks
+from training.gaze import turn_gaze
 from training.lids import shut_eyes
 from training.loop import Schedule, train
 
@@ -28,17 +29,23 @@ NEGATIVE_SHARE = 0.15
 
 SHUT_SHARE = 0.25
 """Share of pictures whose eyes are shut by a warp."""
+GAZE_SHARE = 0.35
+"""Share of the others whose irises are moved by a warp."""
+CLOSE_SHARE = 0.7
+"""Share of the faces that fill the crop."""
 GAP_WEIGHT = 2.0
 
 GAPS = (
     indices("right_lid_upper", "left_lid_upper", "right_lid_upper_outer", "right_lid_upper_inner",
             "left_lid_upper_outer", "left_lid_upper_inner", "inner_lip_upper",
             "inner_lip_upper_right", "inner_lip_upper_left", "mouth_right",
-            "right_iris", "left_iris"),
+            "right_iris", "left_iris", "right_brow_outer", "right_brow", "right_brow_inner",
+            "left_brow_outer", "left_brow", "left_brow_inner"),
     indices("right_lid_lower", "left_lid_lower", "right_lid_lower_outer", "right_lid_lower_inner",
             "left_lid_lower_outer", "left_lid_lower_inner", "inner_lip_lower",
             "inner_lip_lower_right", "inner_lip_lower_left", "mouth_left",
-            "right_eye_inner", "left_eye_inner"),
+            "right_eye_inner", "left_eye_inner", "right_eye_outer", "right_eye_inner",
+            "right_eye_inner", "left_eye_outer", "left_eye_inner", "left_eye_inner"),
 )  # fmt: skip
 """Pairs of landmarks whose difference is a loss of its own."""
 
@@ -88,12 +95,16 @@ def crop(
     """One augmented crop (3, 128, 128) float32 0..1 and landmarks (48, 2) in -1..1."""
     if present and rng.random() < SHUT_SHARE:
         image, landmarks = shut_eyes(image, landmarks, rng.uniform(0, 0.5))
+    elif present and rng.random() < GAZE_SHARE:
+        image, landmarks = turn_gaze(image, landmarks, *rng.normal(0, (0.14, 0.04)))
     centre = (landmarks.min(0) + landmarks.max(0)) / 2
     height = float(np.ptp(landmarks[:, 1])) + 1e-3
     if present:
-        # Face height 0.35 to 0.85 of the crop, off centre by up to 15 %.
-        scale = rng.uniform(0.38, 0.8) * INPUT / height
-        offset = rng.uniform(-0.13, 0.13, 2) * INPUT
+        # Mostly as the tracker frames it, sometimes as it finds it: face height 0.38 to 0.85 of the
+        # crop, off centre by up to 13 %.
+        close = rng.random() < CLOSE_SHARE
+        scale = rng.uniform(*((0.55, 0.82) if close else (0.38, 0.85))) * INPUT / height
+        offset = rng.uniform(-1, 1, 2) * (0.07 if close else 0.13) * INPUT
         angle = rng.normal(0, 14)
     elif rng.random() < 0.5:  # far too close: a patch of skin, hair or background
         scale = rng.uniform(2.2, 5.0) * INPUT / height

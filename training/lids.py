@@ -38,13 +38,16 @@ def shut_eyes(
     lids, so that the iris vanishes as it does behind a lid.
     """
     moved = landmarks.copy()
-    rows, columns = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(np.float32)
     shift = np.zeros((2, *image.shape[:2]), np.float32)
     for number, (corners, upper, lower) in enumerate(_EYES):
         start, end = landmarks[corners]
         width = max(float(np.hypot(*(end - start))), 1.0)
         across = (end - start) / width
         down = np.array([-across[1], across[0]], np.float32)
+        # Only the surroundings of the eye.
+        x0, y0 = np.maximum(np.floor((start + end) / 2 - 1.2 * width), 0).astype(int)
+        x1, y1 = np.ceil((start + end) / 2 + 1.2 * width).astype(int)
+        rows, columns = np.mgrid[y0 : min(y1, len(image)), x0 : min(x1, image.shape[1])]
         x = (columns - start[0]) * across[0] + (rows - start[1]) * across[1]
         y = (columns - start[0]) * down[0] + (rows - start[1]) * down[1]
         ends = [0.0, width]
@@ -71,7 +74,7 @@ def shut_eyes(
             inside = (y >= new_a) & (y < new_b)
             part = (y - new_a) / np.maximum(new_b - new_a, 1e-3)
             old = np.where(inside, old_a + part * (old_b - old_a), old)
-        shift += (old - y)[None] * down[:, None, None]
+        shift[:, y0 : y0 + len(rows), x0 : x0 + rows.shape[1]] += (old - y) * down[:, None, None]
         for lids in (upper, lower):
             along = (landmarks[lids] - start) @ across
             height = (landmarks[lids] - start) @ down
@@ -82,6 +85,7 @@ def shut_eyes(
         iris = IRISES[number]
         middle = (moved[upper] + moved[lower]).mean(0) / 2
         moved[iris] += down * ((middle - landmarks[iris]) @ down) * (1 - opening)
+    rows, columns = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(np.float32)
     edge = cv2.BORDER_REPLICATE
     out = cv2.remap(image, columns + shift[0], rows + shift[1], cv2.INTER_LINEAR, borderMode=edge)
     return np.asarray(out, np.uint8), moved

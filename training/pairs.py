@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.landmarks import INDEX
 from training.data import SIZE, Clip, Portraits, flipped
 from training.expression import (
     BELOW_MOUTH,
@@ -29,6 +30,7 @@ from training.expression import (
     eye_opening,
     mouth_opening,
 )
+from training.gaze import turn_gaze
 from training.lids import shut_eyes
 from training.warp import thin_plate_warp
 
@@ -36,8 +38,13 @@ Rng = np.random.Generator
 Points = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-CLIP_SHARE = 0.68
+CLIP_SHARE = 0.6
 """Share of pairs that come from clips."""
+CUT_OUT_SHARE = 0.65
+"""Share of the portraits that are set before another background."""
+WARP_CELLS = 32
+GAZE_SHARE = {"clip": 0.2, "portrait": 0.6}
+"""Share of pairs in which the gaze is turned."""
 
 DRAWN_SHARE = 0.38
 """Share of drawn faces among those."""
@@ -61,9 +68,13 @@ class Material:
     clips: list[Moving]
     weights: NDArray[np.float64]
     portraits: Portraits
+    mattes: NDArray[np.uint8]
+    """Of the portraits, as ``training.matte`` makes them."""
 
 
-def gather(portraits: Portraits, clips: list[Clip], drawn: list[Clip]) -> Material:
+def gather(
+    portraits: Portraits, mattes: NDArray[np.uint8], clips: list[Clip], drawn: list[Clip]
+) -> Material:
     """Sort the material; people with more frames weigh more, but only by the square root."""
     weights: list[NDArray[np.float64]] = []
     for share, group in ((1 - DRAWN_SHARE, clips), (DRAWN_SHARE, drawn)):
@@ -74,7 +85,7 @@ def gather(portraits: Portraits, clips: list[Clip], drawn: list[Clip]) -> Materi
         weights.append(share * weight / max(float(weight.sum()), 1e-9))
     total = np.concatenate(weights)
     moving = [_moving(clip) for clip in [*clips, *drawn]]
-    return Material(moving, total / total.sum(), portraits)
+    return Material(moving, total / total.sum(), portraits, mattes)
 
 
 def _moving(clip: Clip) -> Moving:
@@ -102,9 +113,17 @@ def pair(
         second = int(rng.choice(group)) if len(group) else int(rng.integers(len(clip.images)))
         if len(group) and rng.random() < 0.25:
             first, second = second, first
+        image, points = clip.images[second], clip.landmarks[second]
+        if rng.random() < GAZE_SHARE["clip"]:
+            image, points = turn_gaze(image, points, *_gaze(rng))
         true = np.ones((SIZE, SIZE), np.float32)
-        return (clip.images[first], clip.images[second], clip.landmarks[first],
-                clip.landmarks[second], true)  # fmt: skip
+        return clip.images[first], image, clip.landmarks[first], points, true
+    return _portrait_pair(material, rng)
+
+
+def _portrait_pair(
+    material: Material, rng: Rng
+) -> tuple[Picture, Picture, Points, Points, NDArray[np.float32]]:
     chosen = int(rng.integers(len(material.portraits.images)))
     image, points = material.portraits.images[chosen], material.portraits.landmarks[chosen]
     motion = _some_motion(material, rng)
@@ -112,9 +131,27 @@ def pair(
     opening = float(np.clip(after / max(float(before), 0.05), 0, 1))
     if rng.random() < 0.3:
         opening = float(rng.uniform(0, 0.4))
-    shut, lidded = shut_eyes(image, points, opening)
-    target = _moved(lidded, material.portraits.depth[chosen], motion, rng)
-    warped = thin_plate_warp(shut, lidded, target)
+    other, looking = image, points
+    if rng.random() < GAZE_SHARE["portrait"]:
+        other, looking = turn_gaze(image, points, *_gaze(rng))
+    other, lidded = shut_eyes(other, looking, opening)
+    depth = material.portraits.depth[chosen]
+    target = _moved(lidded, depth, motion, rng)
+    around = _around_head(points)
+    start, end = (
+        np.vstack([lidded, around]),
+        np.vstack([target, _with_head(points, target, depth, around)]),
+    )
+    if rng.random() < CUT_OUT_SHARE:
+        alpha = _soft(material.mattes[chosen])
+        behind = _background(material, rng)
+        both = np.dstack([other, (255 * alpha).astype(np.uint8)])
+        bent = thin_plate_warp(both, start, end, WARP_CELLS)
+        warped = _over(bent[..., :3], bent[..., 3] / 255, behind)
+        image, true_outside = _over(image, alpha, behind), 0.7
+    else:
+        # The background that a warp drags along is not to be learnt.
+        warped, true_outside = thin_plate_warp(other, start, end, WARP_CELLS), 0.1
     swap = rng.random() < 0.5
     final = points if swap else target
     return (
@@ -122,8 +159,62 @@ def pair(
         image if swap else warped,
         target if swap else points,
         final,
-        _face_mask(final),
+        _face_mask(final, true_outside),
     )
+
+
+def _gaze(rng: Rng) -> tuple[float, float]:
+    right, down = rng.normal(0, (0.14, 0.04))
+    return float(right), float(down)
+
+
+def _around_head(points: Points) -> Points:
+    """Points on hair and ears, (9, 2): an ellipse from one side over the top to the other."""
+    right, left = points[INDEX["temple_right"]], points[INDEX["temple_left"]]
+    chin, top = points[INDEX["chin"]], points[INDEX["forehead"]]
+    across, up = (left - right) / 2, (top - chin) / 2
+    angles = np.linspace(-0.1, np.pi + 0.1, 9, dtype=np.float32)[:, None]
+    middle = (right + left + top + chin) / 4
+    return np.asarray(
+        middle + 1.3 * np.cos(angles) * across + 1.6 * np.sin(angles) * up, np.float32
+    )
+
+
+def _with_head(points: Points, target: Points, depth: Points, around: Points) -> Points:
+    """Where ``around`` goes when it is as far back as the temples and moves as the head does."""
+    rows = np.column_stack([np.ones(len(points)), points, depth])
+    moves = np.linalg.lstsq(rows, target.astype(np.float64), rcond=None)[0]
+    back = np.full(len(around), depth[[INDEX["temple_right"], INDEX["temple_left"]]].mean())
+    return np.asarray(np.column_stack([np.ones(len(around)), around, back]) @ moves, np.float32)
+
+
+def _soft(matte: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A matte at full size, 0..1, a little inside of its edge, where no background shines in."""
+    large = cv2.resize(matte, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    smooth = cv2.GaussianBlur(large, (0, 0), 2.0).astype(np.float32) / 255
+    return np.asarray(np.clip((smooth - 0.45) / 0.4, 0, 1), np.float32)
+
+
+def _over(image: Picture, alpha: NDArray[Any], behind: Picture) -> Picture:
+    return np.asarray(behind + (image.astype(np.float32) - behind) * alpha[..., None], np.uint8)
+
+
+def _background(material: Material, rng: Rng) -> Picture:
+    """A corner of somebody's portrait, enlarged, often with straight things in it."""
+    images = material.portraits.images
+    image, side = images[int(rng.integers(len(images)))], int(rng.integers(40, 90))
+    corner = image[:side, :side] if rng.random() < 0.5 else image[:side, -side:]
+    behind = cv2.resize(corner, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    for _ in range(int(rng.integers(0, 7)) if rng.random() < 0.6 else 0):
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+        one, two = rng.integers(-40, SIZE + 40, (2, 2))
+        if rng.random() < 0.5:
+            cv2.rectangle(behind, one.tolist(), two.tolist(), colour, int(rng.choice([-1, 2, 5])))
+        else:
+            cv2.line(behind, one.tolist(), two.tolist(), colour, int(rng.integers(1, 7)))
+    if rng.random() < 0.6:
+        behind = cv2.GaussianBlur(behind, (0, 0), float(rng.uniform(0.5, 4)))
+    return np.asarray(behind, np.uint8)
 
 
 def _some_motion(material: Material, rng: Rng) -> tuple[Points, Points]:
@@ -148,8 +239,9 @@ def _moved(points: Points, depth: Points, motion: tuple[Points, Points], rng: Rn
     moved = turned[:, :2] + expression * scale * rng.uniform(0.4, 1.0)
     # Lids are shut already where they should be: here they only go along.
     moved[UPPER_LIDS] = moved[LOWER_LIDS] + points[UPPER_LIDS] - points[LOWER_LIDS]
-    gaze = rng.normal(0, 0.03, 2) * np.linalg.norm(points[EYE_CORNERS[0]] - points[EYE_CORNERS[2]])
-    moved[IRISES] = moved[IRISES] + gaze
+    # The gaze is turned already too.
+    eyes = np.array(EYE_CORNERS).reshape(2, 2)
+    moved[IRISES] = moved[eyes].mean(1) + points[IRISES] - points[eyes].mean(1)
     # Mouth: only ever closed further.
     keep = rng.choice([0.15, rng.uniform(0.15, 1), 1.0])
     shift = (points[INNER_LOWER] - points[INNER_UPPER]) * keep - (
@@ -169,13 +261,13 @@ def _rigid_part(before: Points, after: Points) -> Points:
     return np.asarray(homogeneous @ affine - before, np.float32)
 
 
-def _face_mask(points: Points) -> NDArray[np.float32]:
-    """1 on the face, 0.1 elsewhere: the background that a warp drags along is not to be learnt."""
+def _face_mask(points: Points, outside: float) -> NDArray[np.float32]:
+    """1 on the face, ``outside`` elsewhere."""
     hull = cv2.convexHull(points).reshape(-1, 2)
     hull = (hull - hull.mean(0)) * 1.12 + hull.mean(0)
     mask = np.zeros((SIZE, SIZE), np.float32)
     cv2.fillConvexPoly(mask, hull.astype(np.int32), 1.0)
-    return np.asarray(0.1 + 0.9 * cv2.GaussianBlur(mask, (0, 0), 5), np.float32)
+    return np.asarray(outside + (1 - outside) * cv2.GaussianBlur(mask, (0, 0), 5), np.float32)
 
 
 def batch(material: Material, rng: Rng, size: int) -> tuple[Tensor, ...]:
