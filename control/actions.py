@@ -19,13 +19,13 @@ from config.errors import ActionError, ConsentError, NeedsRestartError, Puppetca
 from config.load import build, with_overrides
 from config.schema import ZOOM_RANGE, Settings
 from provenance.consent import ANSWERS
-from realtime.avatar import Avatar, load_avatar, with_consent
-from realtime.frame import Image
-from realtime.metrics import Metrics
-from realtime.puppeteer import Puppeteer, Step
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line reads the table below and starts without numpy
+    from realtime.avatar import Avatar
     from realtime.face import Tracker
+    from realtime.frame import Image
+    from realtime.metrics import Metrics
+    from realtime.puppeteer import Puppeteer, Step
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +35,16 @@ MOST_AVATARS = 100
 """Avatars that a run holds; each loaded one takes about a megabyte."""
 
 
+SWITCH = "[on|off]"
+"""What a switch takes; it toggles without a value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One thing to ask for."""
 
     value: str
-    """What it takes: "" nothing, "[on|off]" a switch that toggles without a value, else one."""
+    """What it takes: "" nothing, ``SWITCH``, else a value that must be given."""
     help: str
 
 
@@ -49,14 +53,14 @@ ACTIONS: Mapping[str, Action] = {
     "next": Action("", "show the next avatar"),
     "previous": Action("", "show the avatar before"),
     "load": Action(
-        "PICTURE",
-        "read a picture file, make it the last avatar and show it; own:PICTURE also says whose "
-        "face it is (own, permission, fictional, drawn), which is asked for once",
+        "[WHOSE:]PICTURE",
+        "read a picture file and show it; the first time it must be said whose face it is: "
+        + ", ".join(f"{answer}:" for answer in ANSWERS),
     ),
     "recentre": Action("", "take the driver's face of the next seconds as the neutral one"),
-    "panic": Action("[on|off]", "show a card instead of the avatar"),
-    "mirror-output": Action("[on|off]", "flip the output left-right; the label stays readable"),
-    "mirror-camera": Action("[on|off]", "flip the camera left-right; recentres"),
+    "panic": Action(SWITCH, "show a card instead of the avatar"),
+    "mirror-output": Action(SWITCH, "flip the output left-right; the label stays readable"),
+    "mirror-camera": Action(SWITCH, "flip the camera left-right; recentres"),
     "zoom": Action("in|out|NUMBER", "size of the driving crop, 0.5 to 2; in makes it smaller"),
     "set": Action("GROUP.KEY=VALUE", "change a setting, e.g. label.position=top-left"),
     "quit": Action("", "end the run"),
@@ -104,9 +108,9 @@ class Actions:
 
     def __init__(
         self,
-        post: Callable[[Callable[[Puppeteer], object]], None],
-        metrics: Metrics,
-        avatars: Sequence[Avatar],
+        post: "Callable[[Callable[[Puppeteer], object]], None]",
+        metrics: "Metrics",
+        avatars: "Sequence[Avatar]",
         settings: Settings,
         open_finder: "Callable[[], Tracker]",
         avatar_size: int,
@@ -139,16 +143,16 @@ class Actions:
         return self._settings
 
     @property
-    def avatar(self) -> Avatar:
+    def avatar(self) -> "Avatar":
         """The one asked for."""
         return self._avatars[self._number]
 
     @property
-    def avatars(self) -> tuple[Avatar, ...]:
+    def avatars(self) -> "tuple[Avatar, ...]":
         """All that can be shown, in the order of their numbers."""
         return tuple(self._avatars)
 
-    def see(self, step: Step) -> None:
+    def see(self, step: "Step") -> None:
         """The newest step that went to the sinks."""
         self._step = step
 
@@ -162,7 +166,7 @@ class Actions:
         value = value.strip() if value else None
         if value and not action.value:
             raise ActionError(f"{name} takes no value, found '{value[:40]}'")
-        if not value and action.value and not action.value.startswith("["):
+        if not value and action.value and action.value != SWITCH:
             raise ActionError(f"{name} needs a value: {name} {action.value}")
         text = value or ""
         if name == "load":
@@ -225,7 +229,7 @@ class Actions:
             "frame": step.frame.index if step else None,
         }
 
-    def snapshot(self) -> Image | None:
+    def snapshot(self) -> "Image | None":
         """The newest picture that went out, (H, W, 3) uint8 RGB, marks and all; None before the
         first. There is no way to the camera's picture."""
         step = self._step
@@ -242,6 +246,8 @@ class Actions:
         raise ActionError(f"there is no avatar '{text[:80]}'; there are {known}")
 
     def _load(self, text: str) -> "Future[None]":
+        from realtime.avatar import load_avatar, with_consent
+
         said = next((one for one in ANSWERS if text.startswith(f"{one}:")), None)
         path = Path(text.removeprefix(f"{said}:"))
         with self._finding:  # one at a time: a tracker is not thread-safe
@@ -271,7 +277,7 @@ class Actions:
             return _done()
         self._number, avatar = number, self._avatars[number]
 
-        def show(puppeteer: Puppeteer) -> None:
+        def show(puppeteer: "Puppeteer") -> None:
             try:
                 puppeteer.set_avatar(avatar)
             except PuppetcamError:
@@ -296,15 +302,15 @@ class Actions:
             _log.warning("AI label off: tell those who watch that the picture is made by AI")
         self._settings = settings
 
-        def use(puppeteer: Puppeteer) -> None:
+        def use(puppeteer: "Puppeteer") -> None:
             puppeteer.settings = settings
 
         return self._ask(use)
 
-    def _ask(self, action: Callable[[Puppeteer], object]) -> "Future[None]":
+    def _ask(self, action: "Callable[[Puppeteer], object]") -> "Future[None]":
         answer: Future[None] = Future()
 
-        def run(puppeteer: Puppeteer) -> None:
+        def run(puppeteer: "Puppeteer") -> None:
             try:
                 action(puppeteer)
             except Exception as error:  # noqa: BLE001 - the asker's to hear; the run goes on

@@ -69,7 +69,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _run(arguments: argparse.Namespace) -> int:
     from config.schema import load_settings
     from control.actions import Actions
+    from control.api import Api
     from control.keys import HELP, Keys
+    from control.server import Server
     from provenance.signer import open_signer
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
@@ -140,6 +142,10 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         keys = Keys(actions, window) if window else None
         status.say(f"keys in the window: {HELP}" if keys else "Ctrl-C ends it")
+        if settings.api.enabled:
+            about = {"source": arguments.source, "sinks": [sink.name for sink in sinks]}
+            server = stack.enter_context(Server(Api(actions, about, __version__), settings.api))
+            status.say(f"control: puppetcam ctl --help, or {server.url} (docs/control.md)")
         screen = _Screen(status, metrics)
         ends_at = time.perf_counter() + seconds
 

@@ -4,6 +4,7 @@ One thread records. Memory is bounded: each series keeps its newest values only,
 of a long run are those of its last minutes. The counters and rates cover the whole run.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -85,13 +86,14 @@ class Summary:
 
 
 class Metrics:
-    """Collects a run's figures. Not thread-safe: the caller of the pipeline records."""
+    """Collects a run's figures. The caller of the pipeline records; any thread may read."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter, keep: int = 4096) -> None:
         """``keep``: newest values kept of each series."""
         self._clock = clock
         self._keep = keep
         self._process = psutil.Process()
+        self._series = threading.Lock()  # a deque cannot be read while it grows
         self.start()
 
     def start(self) -> None:
@@ -112,18 +114,20 @@ class Metrics:
     def record(self, captured_at: float, now: float, stages: Mapping[str, float]) -> None:
         """A driving frame's result has reached the sinks at ``now``; ``stages`` in seconds."""
         self.delivered += 1
-        self._ages.append(now - captured_at)
-        self._times.append(now)
         if self._first_at is None:
             self._first_at = now
-        for name, seconds in stages.items():
-            self._stages.setdefault(name, deque(maxlen=self._keep)).append(seconds)
+        with self._series:
+            self._ages.append(now - captured_at)
+            self._times.append(now)
+            for name, seconds in stages.items():
+                self._stages.setdefault(name, deque(maxlen=self._keep)).append(seconds)
         if now - self._memory_at >= _MEMORY_EVERY_S:
             self._sample_memory(now)
 
     def recent(self, count: int = 30) -> tuple[float, float]:
         """(frames per second, mean frame age in seconds) of the newest ``count`` frames."""
-        times, ages = list(self._times)[-count:], list(self._ages)[-count:]
+        with self._series:
+            times, ages = list(self._times)[-count:], list(self._ages)[-count:]
         if len(times) < 2 or times[-1] <= times[0]:
             return 0.0, ages[-1] if ages else 0.0
         return (len(times) - 1) / (times[-1] - times[0]), sum(ages) / len(ages)
@@ -134,9 +138,13 @@ class Metrics:
         self._sample_memory(now)
         seconds = now - self._started_at
         cpu_s = self._cpu_s() - self._cpu_at_start_s
+        with self._series:
+            last_at = self._times[-1] if self._times else now
+            ages = list(self._ages)
+            stages = {name: list(values) for name, values in self._stages.items()}
         fps = 0.0
-        if self._first_at is not None and self._times[-1] > self._first_at:
-            fps = (self.delivered - 1) / (self._times[-1] - self._first_at)
+        if self._first_at is not None and last_at > self._first_at:
+            fps = (self.delivered - 1) / (last_at - self._first_at)
         return Summary(
             seconds=seconds,
             captured=self.captured,
@@ -144,8 +152,8 @@ class Metrics:
             dropped=self.dropped,
             repeated=self.repeated,
             fps=fps,
-            age=spread(self._ages),
-            stages={name: spread(values) for name, values in self._stages.items()},
+            age=spread(ages),
+            stages={name: spread(values) for name, values in stages.items()},
             cpu_s=cpu_s,
             cpu_percent=100 * cpu_s / seconds if seconds > 0 else 0.0,
             memory_mb=self._memory_bytes / 1e6,

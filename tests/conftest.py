@@ -1,6 +1,7 @@
 """What holds for every test: keys and answers of the user who runs them are left alone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,3 +13,11 @@ def folders_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         for name in ("CONFIG", "STATE"):
             patch.setenv(f"PUPPETCAM_{name}", str(tmp_path_factory.mktemp(name.lower())))
         yield
+
+
+@pytest.fixture
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for what is remembered that no other test has used; it is not there yet."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("PUPPETCAM_STATE", str(folder))
+    return folder
