@@ -162,9 +162,9 @@ class _Connection(BaseHTTPRequestHandler):
             self._refuse(refusal.code, str(refusal))
         except OSError:
             self.close_connection = True  # the client has gone
-        except Exception:  # noqa: BLE001 - a mistake of ours must not end the run
-            _log.warning("the API failed at %s", self.command, exc_info=True)
-            self._refuse(500, "puppetcam made a mistake, which its log has")
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the run
+            _log.warning("the API failed at %s: %r", self.command, error, exc_info=True)
+            self._refuse(500, "puppetcam made a mistake; its terminal says which")
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
 
@@ -225,8 +225,11 @@ class _Connection(BaseHTTPRequestHandler):
         from websockets.server import ServerProtocol
 
         protocol = ServerProtocol(max_size=1024)  # clients have nothing to say
-        response = protocol.accept(Request(self.path, Headers(self.headers.items())))
-        if self.command != "GET" or response.status_code != 101:
+        # The protocol reads the request once more, as it came.
+        protocol.receive_data(Request(self.path, Headers(self.headers.items())).serialize())
+        requests = [one for one in protocol.events_received() if isinstance(one, Request)]
+        response = protocol.accept(requests[0]) if requests else None
+        if self.command != "GET" or response is None or response.status_code != 101:
             raise RefusalError(400, "/stream is a WebSocket; open ws://... with a client for those")
         self.close_connection = True
         protocol.send_response(response)

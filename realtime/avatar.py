@@ -1,6 +1,7 @@
 """A picture of a face made ready to be animated: read, checked, cropped."""
 
 import hashlib
+import stat
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -25,6 +26,9 @@ NEUTRAL_GREY = 128
 """Behind the transparent parts of a picture."""
 LARGEST_PIXELS = 100_000_000
 """Larger pictures are refused: they would not fit into memory several times."""
+
+LARGEST_BYTES = 200_000_000
+"""Larger files are refused unread."""
 
 TIGHTEST = 0.8
 """Part of the usual crop that an avatar is cut to where the picture ends close to the face."""
@@ -101,6 +105,11 @@ def read_picture(path: Path) -> Image:
 
 def _read(path: Path) -> bytes:
     try:
+        info = path.stat()
+        if stat.S_ISREG(info.st_mode) and info.st_size > LARGEST_BYTES:
+            raise AvatarError(f"{path}: {info.st_size // 10**6} MB are too many; make it smaller")
+        if not (stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)):
+            raise AvatarError(f"{path}: this is no file but a device; name a picture of a face")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise AvatarError(f"{path}: there is no such file; name a picture of a face") from error
@@ -108,6 +117,8 @@ def _read(path: Path) -> bytes:
         raise AvatarError(f"{path}: this is a folder; name a picture in it") from error
     except OSError as error:
         raise AvatarError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a name with a zero byte
+        raise AvatarError(f"{str(path)!r} is no name of a file; name a picture") from error
     if not data:
         raise AvatarError(f"{path}: the file is empty; copy or download the picture again")
     return data

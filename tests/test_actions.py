@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from performed import write_avatar
+from puppet import AVATARS, SIDE, Puppet
 
 from config.errors import ActionError, AvatarError, EngineError, NeedsRestartError, SettingsError
 from config.schema import CameraSettings, OutputSettings, Settings
 from control.actions import ACTIONS, KEYS, LIVE, Actions, setting_values
 from realtime.assembly import assemble
-from realtime.avatar import Avatar
 from realtime.face import open_tracker
 from realtime.frame import Frame
 from realtime.metrics import Metrics
@@ -21,29 +21,6 @@ from realtime.performer import perform
 from realtime.pipeline import Pipeline
 from realtime.puppeteer import Status, Step
 from realtime.sinks import MemorySink
-
-SIDE = 64
-AVATARS = [Avatar(name, np.zeros((SIDE, SIDE, 3), np.uint8)) for name in ("ann", "bob", "cy")]
-
-
-class Puppet:
-    """Writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
-        self.settings = Settings()
-        self.refuses: Exception | None = None
-
-    def set_avatar(self, avatar: Avatar) -> None:
-        if self.refuses:
-            raise self.refuses
-        self.told.append(("avatar", avatar.name))
-
-    def recentre(self) -> None:
-        self.told.append(("recentre",))
-
-    def panic(self, on: bool) -> None:
-        self.told.append(("panic", on))
 
 
 def no_finder() -> Any:
