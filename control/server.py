@@ -284,6 +284,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """For what ``http.server`` itself refuses: a request that it cannot read."""
+        self.request_version = self.protocol_version  # else the answer has no headers
         self._refuse(int(code), (message or "the request cannot be read")[:160])
 
     def version_string(self) -> str:

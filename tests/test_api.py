@@ -317,6 +317,7 @@ def raw(port: int, data: bytes) -> bytes:
 
 def test_what_is_no_http_is_refused_in_json(run: Run) -> None:
     for data, code in [
+        (b"GARBAGE\r\n\r\n", b"400"),
         (b"GET /status HTTP/9\r\n\r\n", b"400"),
         (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
         (b"BREW /status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"501"),
