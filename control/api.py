@@ -13,15 +13,10 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from config.errors import (
-    ActionError,
-    AvatarError,
-    NeedsRestartError,
-    PuppetcamError,
-    SettingsError,
-)
+from config.errors import EngineError, NeedsRestartError, PuppetcamError
 from control.actions import ACTIONS, LIVE, Actions, setting_values
 from control.openapi import document
+from provenance.signer import Signer
 from realtime.frame import Latest
 
 ANSWER_S = 10.0
@@ -55,11 +50,19 @@ class RefusalError(Exception):
 class Api:
     """Answers for one run; any thread may ask."""
 
-    def __init__(self, actions: Actions, about: Mapping[str, Any], version: str) -> None:
-        """``about``: what does not change during the run, a part of its status."""
+    def __init__(
+        self,
+        actions: Actions,
+        about: Mapping[str, Any],
+        version: str,
+        signing: Callable[[], Signer | None],
+    ) -> None:
+        """``about``: what does not change during the run, a part of its status. ``signing``: what
+        signs snapshots, asked for with the first one; None: they stay without credentials."""
         self._actions = actions
         self._about = dict(about)
         self._version = version
+        self._signing = signing
         self._slots: list[Latest[str]] = []
         self._lock = threading.Lock()
         self._metrics: dict[str, Any] = {}
@@ -133,11 +136,16 @@ class Api:
         return json.dumps({"status": self._status(), "metrics": self._metrics})
 
     def _snapshot(self, suffix: str) -> bytes:
-        image = self._actions.snapshot()
+        avatar, image = self._actions.avatar, self._actions.snapshot()
         if image is None:
             raise RefusalError(503, "no picture went out yet; ask again")
-        _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        return data.tobytes()
+        _, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        data = encoded.tobytes()
+        try:
+            signer = self._signing()
+        except PuppetcamError as error:
+            raise RefusalError(500, str(error)) from error
+        return signer.sign_picture(data, suffix, [avatar]) if signer else data
 
 
 def _allow(method: str, *methods: str) -> None:
@@ -151,10 +159,10 @@ def _wait_for(ask: Callable[[], "Future[None]"]) -> None:
         ask().result(ANSWER_S)
     except NeedsRestartError as error:
         raise RefusalError(409, str(error)) from error
-    except (ActionError, AvatarError, SettingsError) as error:
-        raise RefusalError(400, str(error)) from error
-    except PuppetcamError as error:
+    except EngineError as error:
         raise RefusalError(500, str(error)) from error
+    except PuppetcamError as error:
+        raise RefusalError(400, str(error)) from error
     except TimeoutError as error:
         raise RefusalError(503, f"the run did not answer within {ANSWER_S:g} s") from error
 

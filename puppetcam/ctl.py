@@ -8,6 +8,7 @@ from typing import Any
 
 from config.errors import ControlError, SinkError
 from control.actions import ACTIONS
+from provenance.consent import ANSWERS
 
 READS = {
     "status": ("", "how the run stands, as JSON"),
@@ -49,9 +50,17 @@ def _run(arguments: argparse.Namespace) -> int:
         known = ", ".join([*ACTIONS, *READS])
         raise ControlError(f"there is no action '{action}'; there are {known}")
     if action == "load" and value:
-        value = str(Path(value).absolute())  # the run may stand in another folder
+        value = _absolute(value)
     print(_line(json.loads(_ask("POST", f"/actions/{action}", {"value": value}))))
     return 0
+
+
+def _absolute(text: str) -> str:
+    """[WHOSE:]PICTURE with the whole path: the run may stand in another folder."""
+    whose, colon, name = text.partition(":")
+    if colon and whose in ANSWERS:
+        return f"{whose}:{Path(name).absolute()}"
+    return str(Path(text).absolute())
 
 
 def _snapshot(path: Path) -> int:

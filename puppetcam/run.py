@@ -4,7 +4,7 @@ import argparse
 import math
 import time
 from contextlib import ExitStack, closing
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,9 +101,10 @@ def _run(arguments: argparse.Namespace) -> int:
             status.say(f"source: {source.name}, {size} at {source.fps:.4g} fps")
             return source
 
-        signer = None
+        bundle = assembly.engine.bundle
+        signing = cache(partial(open_signer, settings.credentials, bundle, __version__))
         if any(text.startswith("file:") for text in arguments.sink):
-            signer = open_signer(settings.credentials, assembly.engine.bundle, __version__)
+            signing()  # a key that will not do is told before anything is recorded
         # Before the sinks: a virtual camera may be opened once only, not for a missing webcam.
         first = [stack.enter_context(closing(opened()))]
         if isinstance(opener, CameraOpener) and opener.camera and arguments.source != "camera":
@@ -113,7 +114,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         def sign() -> None:
             for one in recordings:
-                if signer is not None and one.has_pictures:
+                if one.has_pictures and (signer := signing()) is not None:
                     signer.sign(one.path, shown.values())
 
         stack.callback(sign)  # once the sinks below are closed, whatever ends the run
@@ -138,13 +139,14 @@ def _run(arguments: argparse.Namespace) -> int:
             assembly.avatars,
             settings,
             open_finder=lambda: open_tracker(settings.tracking),
-            avatar_size=assembly.engine.bundle.output_size,
+            avatar_size=bundle.output_size,
         )
         keys = Keys(actions, window) if window else None
         status.say(f"keys in the window: {HELP}" if keys else "Ctrl-C ends it")
         if settings.api.enabled:
             about = {"source": arguments.source, "sinks": [sink.name for sink in sinks]}
-            server = stack.enter_context(Server(Api(actions, about, __version__), settings.api))
+            api = Api(actions, about, __version__, signing)
+            server = stack.enter_context(Server(api, settings.api))
             status.say(f"control: puppetcam ctl --help, or {server.url} (docs/control.md)")
         screen = _Screen(status, metrics)
         ends_at = time.perf_counter() + seconds

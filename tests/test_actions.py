@@ -14,12 +14,13 @@ from config.errors import ActionError, AvatarError, EngineError, NeedsRestartErr
 from config.schema import CameraSettings, OutputSettings, Settings
 from control.actions import ACTIONS, KEYS, LIVE, Actions, setting_values
 from realtime.assembly import assemble
+from realtime.crop import Crop
 from realtime.face import open_tracker
 from realtime.frame import Frame
 from realtime.metrics import Metrics
 from realtime.performer import perform
 from realtime.pipeline import Pipeline
-from realtime.puppeteer import Status, Step
+from realtime.puppeteer import Status, Step, View
 from realtime.sinks import MemorySink
 
 
@@ -185,7 +186,7 @@ def test_snapshot_is_what_went_out() -> None:
     actions, _ = make()
     assert actions.snapshot() is None
     out, camera = (np.full((8, 8, 3), value, np.uint8) for value in (200, 77))
-    actions.see(Step(Frame(out, 0.0, 5), out, camera, Status.LIVE, {}))
+    actions.see(Step(Frame(out, 0.0, 5), out, View(camera, Crop.whole(camera), 8), Status.LIVE, {}))
     assert actions.snapshot() is out
     assert actions.status()["frame"] == 5
 

@@ -29,9 +29,10 @@ from control.running import find_running, running_file
 from control.server import MOST_BODY_BYTES, MOST_CLIENTS, Server
 from puppetcam import ctl
 from puppetcam.cli import main
+from realtime.crop import Crop
 from realtime.frame import Frame
 from realtime.metrics import Metrics
-from realtime.puppeteer import Status, Step
+from realtime.puppeteer import Status, Step, View
 
 TOKEN = "a-token-of-the-tests"  # noqa: S105
 OUT = np.full((48, 64, 3), (200, 40, 90), np.uint8)
@@ -55,12 +56,14 @@ class Run:
             lambda action: action(self.puppet),  # type: ignore[arg-type, return-value]
             self.metrics, AVATARS, Settings(), Blind, SIDE,  # type: ignore[arg-type]
         )  # fmt: skip
-        self.api = Api(self.actions, {"source": "performer"}, "1.2.3")
+        self.api = Api(self.actions, {"source": "performer"}, "1.2.3", lambda: None)
         self.server = Server(self.api, settings or ApiSettings(token=TOKEN))
         self.port = int(self.server.url.rpartition(":")[2])
 
     def see(self, index: int = 7) -> None:
-        self.actions.see(Step(Frame(OUT, 0.0, index), OUT, CAMERA, Status.LIVE, {}))
+        self.actions.see(
+            Step(Frame(OUT, 0.0, index), OUT, View(CAMERA, Crop.whole(CAMERA), 8), Status.LIVE, {})
+        )
 
     def ask(
         self, method: str, path: str, body: bytes | str | None = None, **headers: str
@@ -468,7 +471,7 @@ def test_closing_ends_streams_and_threads_and_takes_the_file_away(state_folder: 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
-def test_file_with_the_token_is_the_users_alone(run: Run, state_folder: Path) -> None:
+def test_file_with_the_token_is_the_users_alone(state_folder: Path, run: Run) -> None:
     assert stat.S_IMODE(running_file().stat().st_mode) == 0o600
     assert stat.S_IMODE(state_folder.stat().st_mode) == 0o700
     assert find_running().token == TOKEN

@@ -8,9 +8,11 @@ from config.schema import Settings
 from control.actions import KEYS, Actions
 from control.keys import HELP, Keys, View, info_lines, preview_image
 from models.landmarks import COUNT
+from realtime.crop import Crop
 from realtime.frame import Frame, Image
 from realtime.metrics import Metrics
 from realtime.puppeteer import Status, Step
+from realtime.puppeteer import View as Sight
 
 SIDE = 128
 
@@ -52,7 +54,8 @@ def press(keys: Keys, screen: Screen, letters: str) -> bool:
 
 def step(driving: Image | None, landmarks: np.ndarray | None = None, at_s: float = 0.0) -> Step:
     picture = np.full((SIDE, SIDE, 3), 9, np.uint8)
-    return Step(Frame(picture, at_s, 0), picture, driving, Status.LIVE, {"face": 0.004}, landmarks)
+    view = Sight(driving, Crop.whole(driving), SIDE) if driving is not None else None
+    return Step(Frame(picture, at_s, 0), picture, view, Status.LIVE, {"face": 0.004}, landmarks)
 
 
 def view_of_driver() -> Image:
