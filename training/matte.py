@@ -43,9 +43,14 @@ def matte(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[n
     small = cv2.resize(image, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
     labels = _first_guess(points)
     cv2.grabCut(
-        np.asarray(small, np.uint8), labels, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS,
+        np.asarray(small, np.uint8),
+        labels,
+        (0, 0, 0, 0),
+        np.zeros((1, 65)),
+        np.zeros((1, 65)),
+        ROUNDS,
         cv2.GC_INIT_WITH_MASK,
-    )  # fmt: skip
+    )
     person = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
     # One piece, the one with the nose, without small holes.
     _, pieces = cv2.connectedComponents(person)
