@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +12,21 @@ Image = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
 T = TypeVar("T")
+
+
+def fitted(image: Image, width: int, height: int) -> Image:
+    """``image`` as an output of fixed size takes it: itself, or whole, centred between black bars,
+    when its size is another one. Returns (height, width, 3) uint8 RGB."""
+    if image.shape[:2] == (height, width):
+        return image
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(
+        image, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    return canvas
 
 
 @dataclass(frozen=True, slots=True)
