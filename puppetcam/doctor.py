@@ -7,12 +7,13 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from config.errors import PuppetcamError
+from puppetcam.finding import Finding
 
 if TYPE_CHECKING:
     from config.schema import Settings
@@ -26,18 +27,6 @@ OPENCV_FIX = (
 NO_CAMERA_FIX = "plug one in, or try puppetcam run --source performer"
 ESSENTIAL = ("OpenCV", "PyAV", "runtime", "bundle", "networks")
 """Without these nothing moves; everything else is only needed for some uses."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    name: str
-    state: Literal["ok", "problem", "broken"]
-    """broken: one of ``ESSENTIAL`` does not work."""
-    detail: str
-    fix: str = ""
-    """What to do, "" where nothing is to be done."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -79,7 +68,7 @@ def examine(settings: "Settings") -> Iterator[Finding]:
         ("bundle", lambda: _bundle(settings)),
         ("networks", lambda: _networks(settings)),
         ("cameras", _cameras),
-        ("virtual camera", lambda: _virtual_camera(settings)),
+        ("virtual camera", lambda: _calls(settings)),
         ("window", _window),
         ("weights", _weights),
         ("disk", _disk),
@@ -262,57 +251,10 @@ def _cameras_by_trial(cameras: "list[CameraInfo]") -> Iterator[Finding]:
     yield Finding("camera", "ok", detail)
 
 
-def _virtual_camera(settings: "Settings") -> Iterator[Finding]:
-    from realtime.devices import list_cameras
-    from realtime.virtual_camera import VirtualCamera
+def _calls(settings: "Settings") -> Iterator[Finding]:
+    from puppetcam import calls
 
-    module = Path("/sys/module/v4l2loopback")
-    if sys.platform == "linux" and module.exists():
-        # Not opened: with exclusive_caps a device takes one writer per load of the module.
-        yield _loopback(module, [c.path for c in list_cameras() if c.virtual])
-        return
-    try:
-        camera = VirtualCamera(settings.output)
-    except PuppetcamError as error:
-        fault, _, fix = str(error).rpartition("; ")
-        if _secure_boot():
-            fault += "; Secure Boot is on"
-        yield Finding("virtual camera", "problem", fault, fix)
-        return
-    camera.close()
-    yield Finding("virtual camera", "ok", f"{camera.name} opens")
-
-
-def _loopback(module: Path, devices: list[str]) -> Finding:
-    from realtime.virtual_camera import MODPROBE
-
-    reload = f"sudo modprobe -r v4l2loopback && {MODPROBE}"
-    name = "virtual camera"
-    if not devices:
-        return Finding(name, "problem", "v4l2loopback is loaded without a device", reload)
-    free = [path for path in devices if os.access(path, os.R_OK | os.W_OK)]
-    if not free:
-        found = ", ".join(devices)
-        fix = "sudo usermod -aG video $USER, and log in again"
-        return Finding(name, "problem", f"{found} may not be opened by this user", fix)
-    try:
-        exclusive = (module / "parameters" / "exclusive_caps").read_text(encoding="ascii")
-    except OSError:
-        exclusive = ""
-    detail = f"v4l2loopback, {', '.join(free)}"
-    if "Y" not in exclusive:
-        return Finding(name, "problem", f"{detail}: browsers will not list it", reload)
-    return Finding(name, "ok", f"{detail}, exclusive_caps on")
-
-
-def _secure_boot(folder: Path = Path("/sys/firmware/efi/efivars")) -> bool:
-    """True where the firmware says so: unsigned kernel modules are refused then."""
-    for variable in folder.glob("SecureBoot-*"):
-        try:
-            return variable.read_bytes()[-1:] == b"\x01"
-        except OSError:
-            return False
-    return False
+    yield from calls.examine(settings.output)
 
 
 def _window() -> Iterator[Finding]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from realtime.puppeteer import Step
     from realtime.sinks import Sink
 
-DEFAULT_SINKS = ("virtualcam", "window")
+DEFAULT_SINKS = ("auto", "window")
 SHOW_EVERY_S = 0.25
 """Between two updates of the status line."""
 MEANING = {
@@ -55,8 +55,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--sink",
         action="append",
         default=[],
-        help="virtualcam, virtualcam:DEVICE, window, file:NAME.mp4; may be given several times; "
-        "default: virtualcam, and window where there is a display",
+        help="auto (the first that opens of virtualcam, pipewire, mjpeg), virtualcam:DEVICE, "
+        "mjpeg:PORT, udp://HOST:PORT, srt://HOST:PORT, rtmp://HOST/APP/KEY, window, file:NAME.mp4; "
+        "may be given several times; default: auto, and window where there is a display",
     )
     parser.add_argument("--seconds", type=float, metavar="N", help="end after this time")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
@@ -224,15 +225,20 @@ def _check_files(source: str, sinks: "Sequence[str]") -> None:
 def _open_sinks(
     texts: "Sequence[str]", settings: "OutputSettings", status: "StatusLine"
 ) -> "list[Sink]":
-    """The sinks asked for; without any, a virtual camera and a window, or one of them. Raises
+    """The sinks asked for; without any, the best for calls and a window, or one of them. Raises
     SinkError."""
-    from realtime.sinks import open_sink
+    from realtime.sinks import open_best, open_sink
 
     sinks: list[Sink] = []
     missing: list[SinkError] = []
     for text in texts or DEFAULT_SINKS:
         try:
-            sinks.append(open_sink(text, settings))
+            if text == "auto":
+                sink, reasons = open_best(settings)
+                sinks.append(sink)
+                missing += reasons
+            else:
+                sinks.append(open_sink(text, settings))
         except SinkError as error:
             if texts:
                 for sink in sinks:
@@ -240,8 +246,8 @@ def _open_sinks(
                 raise
             missing.append(error)
     if not sinks:
-        reasons = "; ".join(str(one) for one in missing)
-        raise SinkError(f"nowhere to show the avatar: {reasons}; or record with --sink file:me.mp4")
+        told = "; ".join(str(one) for one in missing)
+        raise SinkError(f"nowhere to show the avatar: {told}; or record with --sink file:me.mp4")
     for one in missing:
         status.say(f"note: {one}")
     return sinks

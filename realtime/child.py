@@ -5,11 +5,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any, cast
 
 from config.errors import SinkError
 
-_END_S = 1.0
+_END_S = 0.5
 """Time that it has to end once it was told to."""
 
 
@@ -31,14 +31,14 @@ class Child:
             stderr=self._output,
             start_new_session=True,  # Ctrl-C is for puppetcam, which then ends it
         )
+        self._input = cast("IO[bytes]", self._process.stdin)
 
     def write(self, data: Any) -> None:
         """Bytes, or an array, C-contiguous; waits until they are taken. Raises SinkError once the
         program has ended."""
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+            self._input.write(data)
+            self._input.flush()
         except (OSError, ValueError) as error:  # ValueError: closed by another thread
             self._process.poll()
             raise SinkError(f"{self.name} ended ({self.complaint()})") from error
@@ -70,7 +70,6 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._input.close()
         self._output.close()

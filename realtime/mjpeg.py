@@ -1,4 +1,4 @@
-"""The output as a stream of JPEG pictures over HTTP, for OBS and browsers, and a page to look at it.
+"""The output as JPEG pictures over HTTP, for OBS and browsers, and a page to look at them.
 
 Each viewer gets the newest picture whenever it can take one; a slow one misses some and delays
 nobody. A picture is compressed once, and only while somebody looks. What a viewer has received but
@@ -21,7 +21,6 @@ from typing import Any
 import cv2
 
 from config.errors import SinkError
-from config.schema import OutputSettings
 from realtime.frame import Frame, Latest
 
 _log = logging.getLogger(__name__)
@@ -175,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = _TIMEOUT_S
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         """The page, the stream, or one picture."""
         _, _, rest = self.path.partition("?")[0].partition("/")
         token, _, what = rest.partition("/")
@@ -190,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, "text/plain", b"nothing here\n")
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+    def log_message(self, format: str, *args: Any) -> None:
         """Not on the terminal: the path holds the token."""
 
     def _answer(self, code: int, kind: str, body: bytes) -> None:
@@ -248,7 +247,7 @@ def kept_token(folder: Path | None = None) -> str:
     path = folder / "stream-token"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         token = path.read_text(encoding="ascii").strip()
-        if len(token) >= 16 and token.isalnum():  # noqa: PLR2004
+        if len(token) >= 16 and token.isalnum():
             return token
     token = secrets.token_hex(12)
     try:
@@ -265,6 +264,6 @@ def _parse(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not address:
         return HOST, PORT
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):  # noqa: PLR2004
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise SinkError(f"mjpeg:{address} needs a port from 0 to 65535, e.g. mjpeg:{PORT}")
     return host or HOST, int(port)

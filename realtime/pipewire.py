@@ -96,8 +96,8 @@ def check_session(
     socket = Path(folder) / environment.get("PIPEWIRE_REMOTE", "pipewire-0")
     if not socket.exists():
         raise SinkError(
-            f"pipewire: PipeWire does not run (no {socket}); sudo apt install pipewire wireplumber, "
-            "then systemctl --user start pipewire wireplumber"
+            f"pipewire: PipeWire does not run (no {socket}); sudo apt install pipewire "
+            "wireplumber, then systemctl --user start pipewire wireplumber"
         )
     return socket
 

@@ -6,12 +6,16 @@ frame at once and the last one again when that clock is due. A file's clock is t
 """
 
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from config.errors import SinkError
 from config.schema import OutputSettings
+from realtime.broadcast import SCHEMES, Broadcast
 from realtime.frame import Frame
+from realtime.mjpeg import MjpegServer
+from realtime.pipewire import PipeWireCamera
 from realtime.recording import VideoWriter
 from realtime.virtual_camera import VirtualCamera
 from realtime.window import Window
@@ -33,24 +37,50 @@ class Sink(Protocol):
         ...
 
 
-def open_sink(text: str, settings: OutputSettings) -> Sink:
-    """Open ``virtualcam``, ``virtualcam:DEVICE``, ``window``, ``file:NAME.mp4`` or ``memory``.
+HELP = (
+    "auto, virtualcam, virtualcam:DEVICE, pipewire, mjpeg, mjpeg:PORT, udp://HOST:PORT, "
+    "srt://HOST:PORT, rtmp://HOST/APP/KEY, window, file:NAME.mp4"
+)
+"""What ``open_sink`` opens, for the user."""
+AUTO = ("virtualcam", "pipewire", "mjpeg")
+"""What ``auto`` tries: every program sees the first, browsers and OBS the second, OBS the last."""
 
-    Raises SinkError.
-    """
+
+def open_sink(text: str, settings: OutputSettings) -> Sink:
+    """Open one of ``HELP``, or ``memory``. Raises SinkError."""
     kind, colon, which = text.partition(":")
     match kind:
+        case "auto" if not colon:
+            return open_best(settings)[0]
         case "virtualcam" if which or not colon:
             return VirtualCamera(settings, which or None)
+        case "pipewire" if not colon:
+            return PipeWireCamera(settings)
+        case "mjpeg" if which or not colon:
+            return MjpegServer(which)
+        case _ if kind in SCHEMES and which.startswith("//"):
+            return Broadcast(text, settings)
         case "window" if not colon:
             return Window()
         case "file" if which:
             return VideoWriter(Path(which), settings)
         case "memory" if not colon:
             return MemorySink()
-    raise SinkError(
-        f"'{text}' is no output; give virtualcam, virtualcam:/dev/video4, window or file:NAME.mp4"
-    )
+    raise SinkError(f"'{text}' is no output; give one of: {HELP}")
+
+
+def open_best(
+    settings: OutputSettings, choice: Sequence[str] = AUTO
+) -> tuple[Sink, tuple[SinkError, ...]]:
+    """The first of ``choice`` that opens, and why those before it did not. Raises SinkError with
+    all reasons when none does."""
+    reasons: list[SinkError] = []
+    for text in choice:
+        try:
+            return open_sink(text, settings), tuple(reasons)
+        except SinkError as error:
+            reasons.append(error)
+    raise SinkError("; ".join(str(reason) for reason in reasons))
 
 
 class MemorySink:

@@ -12,7 +12,8 @@ import models.bundle
 from config.schema import load_settings
 from puppetcam import doctor
 from puppetcam.cli import main
-from puppetcam.doctor import Finding, examine
+from puppetcam.doctor import examine
+from puppetcam.finding import Finding
 
 PARTS = ("machine", "Python", "OpenCV", "PyAV", "runtime", "bundle", "networks", "weights", "disk")
 
@@ -105,31 +106,6 @@ def test_a_check_that_fails_unforeseen_is_a_finding(monkeypatch: pytest.MonkeyPa
     assert one(found, "PyAV").state == "broken"
     assert "input/output error" in one(found, "disk").detail
     assert not [finding for finding in found if finding.name == "networks"]
-
-
-def test_a_loopback_device_is_judged_without_opening_it(tmp_path: Path) -> None:
-    module = tmp_path / "v4l2loopback"
-    (module / "parameters").mkdir(parents=True)
-    device = tmp_path / "video4"
-    device.write_bytes(b"")
-    found = doctor._loopback(module, [])
-    assert (found.state, found.detail) == ("problem", "v4l2loopback is loaded without a device")
-    assert found.fix.startswith("sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback")
-    (module / "parameters" / "exclusive_caps").write_text("N,N,N\n")
-    assert "browsers" in doctor._loopback(module, [str(device)]).detail
-    (module / "parameters" / "exclusive_caps").write_text("Y,N,N\n")
-    found = doctor._loopback(module, [str(device)])
-    assert (found.state, found.fix) == ("ok", "")
-    assert str(device) in found.detail
-
-
-def test_secure_boot_is_read_from_the_firmware(tmp_path: Path) -> None:
-    assert doctor._secure_boot(tmp_path) is False
-    variable = tmp_path / "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-    variable.write_bytes(b"\x06\x00\x00\x00\x00")
-    assert doctor._secure_boot(tmp_path) is False
-    variable.write_bytes(b"\x06\x00\x00\x00\x01")
-    assert doctor._secure_boot(tmp_path) is True
 
 
 def test_downloaded_weights_that_changed_are_told(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pyvirtualcam
 from performed import NTSC, faces, read_video, write_avatar, write_video
 
 import models.bundle
+from config.errors import SinkError
 from models.published import file_hash
 from provenance.credentials import read_credentials
 from puppetcam.cli import main
@@ -40,6 +41,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.delenv("PIPEWIRE_RUNTIME_DIR", raising=False)
 
 
 def test_a_video_drives_the_avatar_into_a_file(
@@ -102,13 +105,42 @@ def test_a_folder_of_avatars_says_what_it_leaves_out(
 
 
 def test_nowhere_to_show_the_avatar_is_one_line_with_the_fix(
-    avatar: Path, bare: None, capsys: pytest.CaptureFixture[str]
+    avatar: Path, bare: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def taken(_: str) -> None:
+        raise SinkError("mjpeg: 127.0.0.1:8081 cannot be listened on")
+
+    monkeypatch.setattr("realtime.sinks.MjpegServer", taken)
     assert main(["run", "--avatar", str(avatar), "--source", "performer"]) == 2
     found = capsys.readouterr().err.splitlines()[-1]
     assert found.startswith("puppetcam: nowhere to show the avatar: virtualcam cannot be opened")
-    for part in ("v4l2loopback", "window needs a display", "--sink file:me.mp4"):
+    for part in (
+        "v4l2loopback",
+        "pipewire: XDG_RUNTIME_DIR is not set",
+        "mjpeg: 127.0.0.1:8081",
+        "window needs a display",
+        "--sink file:me.mp4",
+    ):
         assert part in found
+
+
+def test_without_a_virtual_camera_the_next_best_is_taken_and_the_reasons_told(
+    avatar: Path,
+    driving: Path,
+    bare: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("realtime.mjpeg.PORT", 0)
+    arguments = ["--avatar", str(avatar), "--source", str(driving), "--sink", "auto"]
+    assert main(["run", *arguments]) == 0
+    said = capsys.readouterr().err
+    notes = [line for line in said.splitlines() if line.startswith("note: ")]
+    assert notes[0].startswith("note: virtualcam cannot be opened: ")
+    assert notes[1].startswith("note: pipewire: XDG_RUNTIME_DIR is not set")
+    assert "output: mjpeg (http://127.0.0.1:" in said
 
 
 def test_a_virtual_camera_asked_for_must_be_there(

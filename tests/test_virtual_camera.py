@@ -1,5 +1,5 @@
+import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from config.errors import SinkError
 from config.schema import OutputSettings
 from realtime.frame import Frame, Image
 from realtime.sinks import open_sink
-from realtime.virtual_camera import MODPROBE, VirtualCamera, virtualcam_advice
+from realtime.virtual_camera import VirtualCamera, advice
 
 SETTINGS = OutputSettings(width=64, height=48, fps=30)
 
@@ -90,11 +90,18 @@ def test_virtual_camera_is_opened_once_and_closed_once(backend: type[Backend]) -
     assert backend.opened[0].closes == 1
 
 
-def test_picture_of_another_size_is_refused(backend: type[Backend]) -> None:
+def test_picture_of_another_size_is_fitted_into_the_one_that_was_opened(
+    backend: type[Backend],
+) -> None:
     sink = VirtualCamera(SETTINGS)
-    with pytest.raises(SinkError, match="took no picture"):
-        sink.send(frame(np.zeros((10, 10, 3), np.uint8)))
-    assert backend.opened[0].frames == []
+    sink.send(frame(np.full((480, 480, 3), 200, np.uint8)))
+    sink.send(frame(plain(9)))
+    sent = backend.opened[0].frames[0].reshape(48, 64, 3)
+    assert (sent[:, 8:56] == 200).all()
+    assert not sent[:, :8].any()
+    assert not sent[:, 56:].any()
+    assert len(backend.opened) == 1
+    assert len(backend.opened[0].frames) == 2
 
 
 def test_device_that_goes_away_is_a_sink_error(backend: type[Backend]) -> None:
@@ -105,20 +112,27 @@ def test_device_that_goes_away_is_a_sink_error(backend: type[Backend]) -> None:
 
 
 @pytest.mark.usefixtures("backend")
-def test_missing_virtual_camera_is_one_line_with_the_reason_and_the_cure() -> None:
-    with pytest.raises(SinkError, match="no device /dev/video77") as error:
+def test_missing_virtual_camera_is_one_line_with_cause_and_cure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("realtime.virtual_camera.advice", lambda device: ("no module", "load it"))
+    with pytest.raises(SinkError) as error:
+        open_sink("virtualcam:/dev/video77", SETTINGS)
+    assert str(error.value) == "virtualcam:/dev/video77 cannot be opened: no module; load it"
+    monkeypatch.setattr("realtime.virtual_camera.advice", lambda device: ("", "look again"))
+    with pytest.raises(SinkError, match=r"no device /dev/video77; look again") as error:
         open_sink("virtualcam:/dev/video77", SETTINGS)
     assert "\n" not in str(error.value)
-    assert virtualcam_advice() in str(error.value)
 
 
-def test_the_cure_is_that_of_the_system(tmp_path: Path) -> None:
-    assert "install OBS" in virtualcam_advice("win32")
-    assert "install OBS" in virtualcam_advice("darwin")
-    absent = virtualcam_advice("linux", tmp_path / "v4l2loopback")
-    assert MODPROBE in absent
-    assert "Secure Boot" in absent
-    busy = virtualcam_advice("linux", tmp_path)
-    assert "close the program" in busy
-    assert "modprobe -r v4l2loopback" in busy
-    assert MODPROBE == "sudo modprobe v4l2loopback devices=1 exclusive_caps=1 card_label=puppetcam"
+def test_the_cure_is_that_of_the_system() -> None:
+    for platform, version in (("win32", "OBS Studio ("), ("darwin", "OBS Studio 30 or newer")):
+        cause, cure = advice(None, platform)
+        assert cause == ""
+        assert f"install {version}" in cure
+        assert "stop it again" in cure
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="v4l2loopback is Linux's")
+def test_the_cure_on_linux_loads_the_module() -> None:
+    assert "sudo modprobe" in advice(None)[1] or "usermod" in advice(None)[1]
