@@ -17,6 +17,7 @@ from config.schema import CameraSettings
 from realtime.camera import Source
 from realtime.delivery import Delivery, Output
 from realtime.frame import Frame, Latest
+from realtime.light import LightMeter
 from realtime.metrics import Metrics
 from realtime.sinks import Sink
 
@@ -56,6 +57,7 @@ class Capture:
         self.ended = False
         self.count = 0
         """Frames read."""
+        self._light = LightMeter()
 
     def read(self) -> Frame | None:
         """The next frame. None: the stream has ended (``ended``), or the camera is lost and is to
@@ -79,6 +81,9 @@ class Capture:
             self._retry_s = self._settings.retry_s
             _log.warning("camera back: %s", self.name)
         self.count += 1
+        hint = self._light.look(frame.image, frame.captured_at) if self.live else None
+        if hint:
+            _log.warning(hint)
         return frame
 
     def wait_s(self) -> float:
@@ -90,10 +95,10 @@ class Capture:
         return 0.0 if self.live else max(0.0, frame.captured_at - self._clock())
 
     def _lose(self, error: SourceError) -> None:
-        self.close()
         if not self.lost:
             self.lost = True
             _log.warning("camera lost: %s", error)
+        self.close()
         self._retry_at = self._clock() + self._retry_s
         self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
 

@@ -24,6 +24,7 @@ from realtime.crop import READ_RATIO, Crop, Points
 from realtime.engine import Engine
 from realtime.face import Face, Tracker
 from realtime.frame import Frame, Image
+from realtime.light import Denoiser
 from realtime.motion import Motion, mix, smoothstep
 from realtime.smoothing import KeypointSmoother
 
@@ -102,6 +103,7 @@ class Puppeteer:
         self._landmarks = landmarks if landmarks == tuple(NAMES) else ()
         self._motion = Motion(settings.motion, self._landmarks, settings.tracking.zoom)
         self._smoother = self._new_smoother()
+        self._denoise = Denoiser()
         self.avatar: Avatar | None = None
         self._neutral: Keypoints | None = None
         # The output lies between two poses: at weight 0 the first, at 1 the second.
@@ -127,6 +129,7 @@ class Puppeteer:
         if settings.camera.mirror != before.camera.mirror:
             # Another picture altogether: nothing of the old one holds.
             self._smoother.reset()
+            self._denoise.reset()
             self.recentre()
         if settings.smoothing != before.smoothing:
             self._smoother = self._new_smoother()
@@ -185,9 +188,10 @@ class Puppeteer:
             raise AvatarError(NO_AVATAR)
         marks = [self._clock()]
         image, now = self._driving_image(frame), frame.captured_at
-        face = self._tracker.track(image, now)
+        calm = self._denoise(image) if self._settings.camera.denoise else image
+        face = self._tracker.track(calm, now)
         marks.append(self._clock())
-        keypoints = self._read(image, face, self._motion.stage) if face else None
+        keypoints = self._read(calm, face, self._motion.stage) if face else None
         marks.append(self._clock())
         if face and keypoints:
             self._drive(face, keypoints, now)

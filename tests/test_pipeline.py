@@ -21,6 +21,7 @@ from realtime.puppeteer import Status, Step, View
 from realtime.recording import VideoWriter
 from realtime.sinks import MemorySink
 from realtime.video import VideoFile
+from realtime.watched import Watched
 
 SETTINGS = CameraSettings(stall_s=2, retry_s=0.5)
 CAMERA_PIXEL, AVATAR_PIXEL = 77, 200
@@ -210,6 +211,30 @@ def test_file_is_paced_and_a_camera_is_not() -> None:
     assert camera.early_s(frame) == 0
     clock.now = 11
     assert file.early_s(frame) == 0
+
+
+def test_little_light_is_told_once_over_all_losses(caplog: pytest.LogCaptureFixture) -> None:
+    dark = np.full((16, 16, 3), 9, np.uint8)
+    shots = [Frame(dark, n / 10, n) for n in range(120)]
+    sources = [Script([*shots[:60], SourceError("gone")]), Script(shots[60:])]
+    clock = Clock()
+    capture = Capture(opener(sources), SETTINGS, clock)
+    while capture.count < 120:
+        capture.read()
+        clock.now += 0.1
+    assert [m.partition(" (")[0] for m in caplog.messages] == [
+        "little light", "camera lost: gone", "camera back: script",
+    ]  # fmt: skip
+    assert "brightness 9 of 255" in caplog.messages[0]
+
+
+def test_dark_film_is_no_dim_room(caplog: pytest.LogCaptureFixture) -> None:
+    dark = np.full((16, 16, 3), 9, np.uint8)
+    film = Script([Frame(dark, n / 10, n) for n in range(120)], live=False)
+    capture = Capture(opener([film]), SETTINGS, Clock())
+    while capture.read() is not None:
+        pass
+    assert not caplog.messages
 
 
 # --- inference ---
@@ -509,6 +534,52 @@ def test_camera_that_dies_comes_back_in_the_same_run() -> None:
     assert_no_threads()
     assert -1 in [frame.index for frame in sink.frames]
     assert (first.closes, second.closes) == (1, 1)
+
+
+class Blocking(Webcam):
+    """A camera whose driver, after some pictures, does not answer for a long time."""
+
+    def __init__(self, blocks: bool) -> None:
+        super().__init__(time.perf_counter)
+        self.blocks = blocks
+        self.answer = threading.Event()
+        self.last_at = 0.0
+
+    def read(self) -> Frame | None:
+        if self.blocks and self.count == 20:
+            self.last_at = time.perf_counter()
+            self.answer.wait(10)
+            raise SourceError("the driver has answered")
+        return super().read()
+
+
+def test_driver_that_blocks_is_noticed_within_two_seconds_and_a_fresh_handle_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = CameraSettings()  # as shipped
+    cameras = [Blocking(True), Blocking(False)]
+    waiting = iter(cameras)
+    sink = MemorySink()
+    shown: list[tuple[float, Status]] = []
+    run = make(lambda: Watched(lambda: next(waiting), settings.stall_s), [sink], settings=settings)
+    run.run(
+        until=lambda: cameras[1].count > 20 and shown[-1][1] is Status.LIVE,
+        watch=lambda step: shown.append((time.perf_counter(), step.status)),
+    )
+    noticed_at = next(at for at, status in shown if status is Status.NO_CAMERA)
+    assert 1.4 < noticed_at - cameras[0].last_at < 2
+    resumed_at = next(at for at, s in shown if at > noticed_at and s is Status.LIVE)
+    assert resumed_at - noticed_at < 4
+    assert cameras[0].closes == 0  # nobody touches it while the driver has it
+    assert [message.partition(":")[0] for message in caplog.messages] == [
+        "camera lost", "camera back",
+    ]  # fmt: skip
+    cameras[0].answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "camera":
+            thread.join(5)
+    assert [camera.closes for camera in cameras] == [1, 1]
+    assert_no_threads()
 
 
 def test_posted_action_reaches_the_puppeteer() -> None:

@@ -505,3 +505,24 @@ def test_the_shipped_networks_follow_the_performer_from_end_to_end(tmp_path: Pat
     neutral, turned, after = (steps[i].result.astype(int) for i in (0, 3 * fps, -1))
     assert np.abs(turned - neutral).mean() > 2.0
     np.testing.assert_array_equal(after, neutral)
+
+
+def test_noise_is_calmed_for_the_keypoints_only() -> None:
+    rng = np.random.default_rng(2)
+    noisy = np.clip(rng.normal(60, 8, (30, 480, 640, 3)), 0, 255).astype(np.uint8)
+    spreads = {}
+    for denoise in (False, True):
+        engine, tracker = DotEngine(), ScriptTracker(lambda t: face(), reads=False)
+        settings = replace(SETTINGS, camera=replace(SETTINGS.camera, denoise=denoise))
+        puppet = Puppeteer(engine, tracker, settings, Clock())
+        puppet.set_avatar(AVATAR)
+        steps = [puppet.step(Frame(image, n / FPS, n)) for n, image in enumerate(noisy)]
+        spreads[denoise] = [
+            float(np.std(tracker.seen[-1])),
+            float(np.std(engine.cuts[-1])),
+            float(np.std(steps[-1].driving)),
+        ]
+    tracked, cut, preview = np.array(spreads[True]) / spreads[False]
+    assert tracked < 0.5
+    assert cut < 0.85  # of what the cut leaves of the noise, most is rounding
+    assert preview == 1
