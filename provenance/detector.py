@@ -1,28 +1,26 @@
 """Reads the imperceptible mark of ``provenance.watermark``: free, offline, from pictures alone.
 
-What changes between frames is measured at the mark's own rate, so what stands still says nothing;
-where much moves counts little. Then the pattern is looked for at every place, in many sizes and
-mirrored. ``z`` of a result allows for the number of places that were looked at: a picture without
-the mark reaches 5 less than once in a million clips. Turned or skewed pictures (a phone before a
-screen) are not looked for, nor films at another speed.
+In a video the swing of each place is measured at the mark's own rate: what stands still says
+nothing, and what moves much counts little. In stills, what is smooth is taken away. Then the
+pattern is looked for in many sizes, everywhere and mirrored; z allows for all that was tried, so
+that unmarked pictures reach ``THRESHOLD`` less than once in a million times. Not looked for:
+turned or skewed pictures (a phone before a screen), films at another speed.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from statistics import NormalDist
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from provenance.places import LARGEST, Place, part_sizes, whole_sizes
-from provenance.watermark import BITS, CARRIER_HZ, CELLS, Payload, bit_of_cell, chips
+from provenance.pattern import CELL_PX, Level, Match, Plane, refined, search
+from provenance.places import Place, part_sizes, whole_sizes
+from provenance.watermark import BITS, CARRIER_HZ, Payload, bit_of_cell, chips
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB, or (H, W) grey."""
-Field = NDArray[np.complex64]
-"""(h, w): how each place of the picture swings at the carrier's rate."""
 
 THRESHOLD = 5.0
 """Smallest z that counts as found: one in 3.5 million."""
@@ -34,147 +32,187 @@ SHORTEST_S = 2 / CARRIER_HZ
 """A shorter video is not judged."""
 WORK_PX = 640
 """Longer side at which pictures are looked at."""
-CELL_PX = 3
-"""Pixels of a cell when the pattern is looked for, at least."""
+MOST_STILLS = 16
+"""Stills that are judged together."""
 _QUIET = 0.25
-"""Of the median energy: places that move less count no more than this."""
+"""Of the median energy: places with less count no more than this."""
 _NOTHING = 1e-6
 """Energy, grey levels squared, of places that do not change at all: bars, skipped blocks."""
-_CELL_SAMPLES = 4
-"""Samples across a cell when it is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stretch of the video that was judged alone."""
+    """A stretch of a video, or some stills, judged alone."""
 
     start_s: float
     end_s: float
     z: float
-    payload: Payload | None
     place: Place | None
     """Where the marked picture lies; None where nothing was found."""
-
-    @property
-    def found(self) -> bool:
-        """True: this stretch is marked."""
-        return self.place is not None
+    payload: Payload | None
+    """What the mark says; None where that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was found in a video."""
+    """What was found."""
 
     blocks: tuple[Block, ...]
     payload: Payload | None
-    """None where nothing was found, or too little to read it."""
+    """None where nothing was found, or too little to read it; stills are never enough."""
     seconds: float
-    frames: int
+    """From the first picture to the last; 0 for stills."""
+    pictures: int
 
     @property
     def z(self) -> float:
-        """Of the clearest stretch."""
+        """Of the clearest block."""
         return max((block.z for block in self.blocks), default=0.0)
 
     @property
     def found(self) -> bool:
-        """True: at least one stretch is marked."""
-        return any(block.found for block in self.blocks)
+        """True: at least one block is marked."""
+        return any(block.place for block in self.blocks)
 
 
-def read_mark(pictures: Iterable[tuple[Picture, float]], expected_s: float = 10.0) -> Reading:
+def read_video(pictures: Iterable[tuple[Picture, float]], expected_s: float = 60.0) -> Reading:
     """Look for the mark in pictures and their times in seconds, rising.
 
-    ``expected_s``: about how long the clip is; more blocks mean more chances of error, and z allows
-    for them.
+    ``expected_s``: about how long it goes on: more blocks mean more chances of a false find, and z
+    allows for them.
     """
     blocks: list[Block] = []
     soft = np.zeros(BITS)
-    chances = max(1, round(expected_s / (BLOCK_WINDOWS * WINDOW_S / 2)))
-    count, first_s, last_s = 0, 0.0, 0.0
+    chances = max(1, math.ceil(expected_s / (BLOCK_WINDOWS * WINDOW_S / 2)))
+    times: list[float] = []
 
-    def counted() -> Iterator[tuple[Picture, float]]:
-        nonlocal count, first_s, last_s
+    def timed() -> Iterator[tuple[Picture, float]]:
         for picture, time_s in pictures:
-            first_s = time_s if count == 0 else first_s
-            count, last_s = count + 1, time_s
+            times.append(time_s)
             yield picture, time_s
 
-    for start_s, end_s, windows in _blocks(_windows(counted())):
-        found = _judge(windows, chances)
-        soft += found.soft
-        payload = _payload(found.soft) if found.place else None
-        blocks.append(Block(start_s, end_s, found.z, payload, found.place))
+    for start_s, end_s, windows in _blocks(_windows(timed())):
+
+        def level(width: int, height: int, windows: Sequence[Swing] = windows) -> list[Plane]:
+            return _sum([_levelled(window, width, height) for window in windows])
+
+        aspect = windows[0][0].shape[1] / windows[0][0].shape[0]
+        match = _judge(level, aspect, chances)
+        place, payload = None, None
+        if match.z >= THRESHOLD:
+            place, cells = refined(level, match.place)
+            bits = _soft_bits(cells)
+            soft += bits
+            payload = _payload(bits)
+        blocks.append(Block(start_s, end_s, match.z, place, payload))
+    # What one block cannot say, all together may.
     payload = next((block.payload for block in blocks if block.payload), None) or _payload(soft)
-    return Reading(tuple(blocks), payload, last_s - first_s, count)
+    seconds = times[-1] - times[0] if times else 0.0
+    return Reading(tuple(blocks), payload, seconds, len(times))
+
+
+def read_stills(pictures: Iterable[Picture]) -> Reading:
+    """Look for the mark in pictures without times, such as screenshots. Those of one size that
+    follow each other are taken for the same scene."""
+    groups: list[list[NDArray[np.float32]]] = []
+    count = 0
+    for picture in pictures:
+        count += 1
+        small = _small(picture)
+        if not groups or groups[-1][0].shape != small.shape or len(groups[-1]) == MOST_STILLS:
+            groups.append([])
+        groups[-1].append(small)
+    blocks = []
+    for group in groups:
+        # What all have in common is content: the mark's mean is nothing.
+        mean = np.mean(group, axis=0) if len(group) > 2 else np.float32(0)
+        stills = [(np.asarray(one - mean, np.float32),) for one in group]
+
+        def level(width: int, height: int, stills: Sequence[Swing] = tuple(stills)) -> list[Plane]:
+            return [_levelled(still, width, height)[0] for still in stills]
+
+        match = _judge(level, group[0].shape[1] / group[0].shape[0], len(groups))
+        place = refined(level, match.place)[0] if match.z >= THRESHOLD else None
+        blocks.append(Block(0.0, 0.0, match.z, place, None))
+    return Reading(tuple(blocks), None, 0.0, count)
+
+
+def _judge(level: Level, aspect: float, chances: int) -> Match:
+    """The best match in likely sizes, else in all others; half of the allowance each."""
+    best: Match | None = None
+    for sizes in (whole_sizes(), part_sizes(aspect)):
+        match = search(level, sizes)
+        match = Match(match.log_p + math.log(2 * chances), match.place)
+        if best is None or match.log_p < best.log_p:
+            best = match
+        if best.z >= THRESHOLD:
+            break
+    return best or Match(0.0, Place(0, 0, 1, 1))
 
 
 # --- from pictures to the swing -----------------------------------------------------------------
 
+Swing = tuple[Plane, ...]
+"""Real and imaginary part of the swing at the carrier's rate, grey levels; one part for stills."""
 
-def _windows(pictures: Iterable[tuple[Picture, float]]) -> Iterator[tuple[float, float, Field]]:
+
+def _windows(pictures: Iterable[tuple[Picture, float]]) -> Iterator[tuple[float, float, Swing]]:
     """(start, end, swing) of each window; a video shorter than one gives one of its own length."""
-    kept: list[tuple[NDArray[np.float32], float]] = []
-    start_s: float | None = None
-    size = None
-    given = False
+    kept: list[tuple[Plane, float]] = []
+    start_s, given = 0.0, False
     for picture, time_s in pictures:
         small = _small(picture)
-        if small.shape != size or (kept and time_s <= kept[-1][1]):
-            kept, start_s, size = [], time_s, small.shape  # another picture, or time went back
-        start_s = time_s if start_s is None else start_s
+        if kept and (small.shape != kept[0][0].shape or time_s <= kept[-1][1]):
+            kept = []  # another picture, or time went back
+        if not kept:
+            start_s = time_s
         while time_s >= start_s + WINDOW_S and kept:
             yield start_s, start_s + WINDOW_S, _swing(kept, start_s, WINDOW_S)
             given = True
             start_s += WINDOW_S / 2
             kept = [one for one in kept if one[1] >= start_s]
         if not kept:
-            start_s = time_s  # a gap
+            start_s = time_s  # the start, or a gap
         kept.append((small, time_s))
-    if kept and not given:
-        start_s, length_s = kept[0][1], kept[-1][1] - kept[0][1]
-        # A whole number of frames is a little longer than its time stamps say.
-        length_s *= len(kept) / max(len(kept) - 1, 1)
-        if length_s >= SHORTEST_S - 1e-6:
+    if len(kept) > 1:
+        # The last picture is shown for as long as the others.
+        length_s = (kept[-1][1] - start_s) * len(kept) / (len(kept) - 1)
+        if length_s >= WINDOW_S - 1e-6 or (not given and length_s >= SHORTEST_S - 1e-6):
+            length_s = min(length_s, WINDOW_S)
             yield start_s, start_s + length_s, _swing(kept, start_s, length_s)
 
 
-def _small(picture: Picture) -> NDArray[np.float32]:
+def _small(picture: Picture) -> Plane:
     grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, WORK_PX / max(grey.shape))
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-    return np.asarray(
-        cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32
-    )
+    return np.asarray(cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA))
 
 
-def _swing(
-    pictures: Sequence[tuple[NDArray[np.float32], float]], start_s: float, length_s: float
-) -> Field:
-    """The swing at the carrier's rate under a Hann window, what stands still taken away."""
+def _swing(pictures: Sequence[tuple[Plane, float]], start_s: float, length_s: float) -> Swing:
+    """The swing under a Hann window, what stands still taken away."""
     times = np.array([time_s for _, time_s in pictures])
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.clip((times - start_s) / length_s, 0, 1))
-    # A frame counts for as long as it is shown, whatever the rate.
-    weights = window * np.gradient(times) if len(times) > 1 else window
-    weights /= max(weights.sum(), 1e-9)
+    # A picture counts for as long as it is shown, whatever the rate.
+    weights = window * np.gradient(times)
+    weights /= max(float(weights.sum()), 1e-9)
     turns = weights * np.exp(-2j * np.pi * CARRIER_HZ * times)
     turns -= weights * turns.sum()
-    shape = pictures[0][0].shape
-    real, imaginary = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    real, imaginary = np.zeros_like(pictures[0][0]), np.zeros_like(pictures[0][0])
     for (picture, _), turn in zip(pictures, turns, strict=True):
-        cv2.scaleAdd(picture, float(turn.real), real, real)
-        cv2.scaleAdd(picture, float(turn.imag), imaginary, imaginary)
-    return np.asarray(real + 1j * imaginary, np.complex64)
+        cv2.scaleAdd(picture, float(turn.real), real, dst=real)
+        cv2.scaleAdd(picture, float(turn.imag), imaginary, dst=imaginary)
+    return real, imaginary
 
 
 def _blocks(
-    windows: Iterable[tuple[float, float, Field]],
-) -> Iterator[tuple[float, float, list[Field]]]:
+    windows: Iterable[tuple[float, float, Swing]],
+) -> Iterator[tuple[float, float, list[Swing]]]:
     """Windows of one size in groups of at most ``BLOCK_WINDOWS``."""
-    kept: list[tuple[float, float, Field]] = []
+    kept: list[tuple[float, float, Swing]] = []
     for window in windows:
-        follows = kept and window[2].shape == kept[0][2].shape
-        if kept and (len(kept) == BLOCK_WINDOWS or not follows):
+        follows = not kept or window[2][0].shape == kept[0][2][0].shape
+        if len(kept) == BLOCK_WINDOWS or not follows:
             yield kept[0][0], kept[-1][1], [one[2] for one in kept]
             kept = []
         kept.append(window)
@@ -182,211 +220,37 @@ def _blocks(
         yield kept[0][0], kept[-1][1], [one[2] for one in kept]
 
 
-# --- from the swing to the pattern --------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    z: float
-    place: Place | None
-    soft: NDArray[np.float64]
-    """(48,): above 0 is a 1; the further from 0 the surer."""
-
-
-def _judge(windows: Sequence[Field], chances: int) -> _Found:
-    """Look for the pattern in likely sizes, then in all others, with half of the allowance for
-    error each."""
-    height, width = windows[0].shape
-    best = 0.0
-    for sizes in (whole_sizes(), part_sizes(width / height)):
-        raw, place, tried = _search(windows, sizes)
-        z = _significance(raw, 2 * tried * chances)
-        best = max(best, z)
-        if z >= THRESHOLD:
-            place, cells = _refined(windows, place)
-            return _Found(z, place, _soft_bits(cells))
-    return _Found(best, None, np.zeros(BITS))
-
-
-def _search(
-    windows: Sequence[Field], sizes: Sequence[tuple[float, float]]
-) -> tuple[float, Place, int]:
-    """(largest raw z, where, places looked at) over sizes and every shift, mirrored or not."""
-    best, place, tried = 0.0, Place(0, 0, 1, 1), 0
-    levelled: dict[tuple[int, int], _Levelled] = {}
-    for part in sizes:
-        # Sizes within half an octave share a field.
-        size = _field_px(part[0]), _field_px(part[1])
-        if size not in levelled:
-            levelled[size] = _Levelled(windows, *size)
-        field = levelled[size]
-        shape = round(part[0] * size[0]), round(part[1] * size[1])
-        for z, left, top, mirrored in field.correlate(*shape):
-            if z > best:
-                best = z
-                place = Place(
-                    left / size[0], top / size[1], shape[0] / size[0], shape[1] / size[1], mirrored
-                )
-        tried += field.count(*shape)
-    return best, place, tried
-
-
-def _field_px(part: float) -> int:
-    """Pixels for the picture's side so that a cell has ``CELL_PX`` to 1.41 times as many, when
-    ``part`` of that side is marked."""
-    return round(CELLS * CELL_PX * math.sqrt(2) ** max(0, math.ceil(-2 * math.log2(part) - 1e-6)))
-
-
-class _Levelled:
-    """The windows of a block in one field of a given size, each place by how much it can say."""
-
-    def __init__(self, windows: Sequence[Field], width: int, height: int) -> None:
-        self._size = width, height
-        field = sum((_level(one, width, height) for one in windows), np.zeros((), np.complex64))
-        # A cropped picture's pattern reaches over the edges.
-        self._margin = round(width * (LARGEST - 1)), round(height * (LARGEST - 1))
-        self._padded = np.pad(field, ((self._margin[1],) * 2, (self._margin[0],) * 2))
-        rows, columns = (cv2.getOptimalDFTSize(side) for side in self._padded.shape)
-        self._shape = rows, columns
-        self._spectrum = np.fft.fft2(self._padded, self._shape)
-        self._cells: dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.complex64]]] = {}
-
-    def count(self, width: int, height: int) -> int:
-        """Places that ``correlate`` looks at."""
-        rows, columns = self._padded.shape
-        return 2 * (rows - height + 1) * (columns - width + 1)
-
-    def correlate(self, width: int, height: int) -> list[tuple[float, int, int, bool]]:
-        """Best (raw z, left, top, mirrored), pixels, of a pattern of this size, plain and mirrored.
-
-        Raw z: the sum of the swing under the pilot's signs, against its spread for random signs.
-        For independent signs and any picture P(z) <= exp(-z^2 / 2) (Hoeffding 1963).
-        """
-        rows, columns = self._padded.shape[0] - height + 1, self._padded.shape[1] - width + 1
-        spread = self._spread(width, height)[:rows, :columns]
-        pilot = cv2.resize(
-            chips("pilot").astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST
-        )
-        best = []
-        for mirrored in (False, True):
-            template = np.fft.fft2(pilot[:, ::-1] if mirrored else pilot, self._shape)
-            plane = np.fft.ifft2(self._spectrum * np.conj(template))[:rows, :columns]
-            z = np.abs(plane) / spread
-            top, left = np.unravel_index(int(z.argmax()), z.shape)
-            place = int(left) - self._margin[0], int(top) - self._margin[1]
-            best.append((float(z[top, left]), *place, mirrored))
-        return best
-
-    def _spread(self, width: int, height: int) -> NDArray[np.float32]:
-        """What random signs of cells would give at each shift, along its larger axis."""
-        cell = round(width / CELLS), round(height / CELLS)
-        if cell not in self._cells:
-            sums = _sums(np.pad(self._padded, ((0, cell[1] - 1), (0, cell[0] - 1))), *cell)
-            sums = sums / math.sqrt(cell[0] * cell[1])
-            self._cells[cell] = np.abs(sums) ** 2, sums**2
-        energy, twist = (_sums(plane, width, height) for plane in self._cells[cell])
-        power = (energy + np.abs(twist)) / 2
-        # A place without pictures has neither: it must not look like a find.
-        return np.sqrt(np.maximum(power, 1e-3 * power.max()) + 1e-12)
-
-
-def _level(swing: Field, width: int, height: int) -> Field:
-    """The swing at this size, without what is smooth, and weighed by how little moves there."""
-    planes = [
-        cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=cv2.INTER_AREA)
-        for plane in (swing.real, swing.imag)
-    ]
+def _levelled(swing: Swing, width: int, height: int) -> Swing:
+    """The swing in this size, without what is smooth, each place weighed by how little is there
+    besides."""
     reach = (3 * CELL_PX, 3 * CELL_PX)
-    sharp = [plane - cv2.blur(plane, reach) for plane in planes]
-    energy = cv2.blur(sharp[0] ** 2 + sharp[1] ** 2, reach)
-    quiet = _QUIET * float(np.median(energy[energy > _NOTHING])) if (energy > _NOTHING).any() else 1
+    sharp = []
+    for plane in swing:
+        sized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+        sharp.append(sized - cv2.blur(sized, reach))
+    energy = cv2.blur(sum((one * one for one in sharp), np.zeros_like(sharp[0])), reach)
+    some = energy[energy > _NOTHING]
+    quiet = _QUIET * float(np.median(some)) if some.size else 1.0
     weight = math.sqrt(quiet) / (energy + quiet)
-    return np.asarray((sharp[0] + 1j * sharp[1]) * weight, np.complex64)
+    return tuple(np.asarray(one * weight, np.float32) for one in sharp)
 
 
-def _sums(plane: NDArray[np.generic], width: int, height: int) -> NDArray[np.generic]:
-    """The sum over each (height, width) rectangle that lies within the plane, by its top left."""
-    total = np.pad(plane.cumsum(axis=0, dtype=np.complex128).cumsum(axis=1), ((1, 0), (1, 0)))
-    sums = total[height:, width:] - total[:-height, width:]
-    return sums - total[height:, :-width] + total[:-height, :-width]
+def _sum(swings: Sequence[Swing]) -> list[Plane]:
+    return [np.asarray(np.sum(planes, axis=0), np.float32) for planes in zip(*swings, strict=True)]
 
 
-def _significance(raw: float, tried: int) -> float:
-    """The z of a normal distribution that is passed as seldom as ``raw`` by the largest of
-    ``tried`` places without a mark."""
-    log_p = math.log(tried) - raw * raw / 2
-    if log_p > math.log(0.5):
-        return 0.0
-    return -NormalDist().inv_cdf(math.exp(max(log_p, -700.0)))
+# --- from the cells to the bits -----------------------------------------------------------------
 
 
-# --- from the place to the bits -----------------------------------------------------------------
-
-
-def _refined(windows: Sequence[Field], place: Place) -> tuple[Place, Field]:
-    """The best place near this one, and its cells, (32, 32)."""
-    size = _field_px(place.width), _field_px(place.height)
-    field = sum((_level(one, *size) for one in windows), np.zeros((), np.complex64))
-    cells = _cells(field, place)
-    best = _raw(cells)
-    step = 0.25 / CELLS
-    while step > 0.02 / CELLS:
-        better = False
-        for edge in _edges(place, step):
-            one = _cells(field, edge)
-            z = _raw(one)
-            if z > best:
-                best, place, cells, better = z, edge, one, True
-        step = step if better else step / 2
-    return place, cells
-
-
-def _edges(place: Place, step: float) -> Iterator[Place]:
-    """The place moved and stretched by ``step`` of its size, one at a time."""
-    across, down = step * place.width, step * place.height
-    for sign in (-1, 1):
-        yield replace(place, left=place.left + sign * across)
-        yield replace(place, top=place.top + sign * down)
-        yield replace(place, left=place.left - sign * across, width=place.width + 2 * sign * across)
-        yield replace(place, top=place.top - sign * down, height=place.height + 2 * sign * down)
-
-
-def _cells(field: Field, place: Place) -> Field:
-    """The swing of each cell, (32, 32), of a picture that lies at ``place``, unmirrored."""
-    height, width = field.shape
-    side = CELLS * _CELL_SAMPLES
-    across, down = place.width * width / side, place.height * height / side
-    # Pixel centres: sample i lies at (i + 0.5) / side of the place.
-    grid = np.array(
-        [
-            [across, 0, place.left * width + across / 2 - 0.5],
-            [0, down, place.top * height + down / 2 - 0.5],
-        ]
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    planes = [
-        cv2.warpAffine(np.ascontiguousarray(plane), grid, (side, side), flags=flags)
-        .reshape(CELLS, _CELL_SAMPLES, CELLS, _CELL_SAMPLES)
-        .sum(axis=(1, 3))
-        for plane in (field.real, field.imag)
-    ]
-    cells = planes[0] + 1j * planes[1]
-    return np.asarray(cells[:, ::-1] if place.mirrored else cells, np.complex64)
-
-
-def _raw(cells: Field) -> float:
-    """The raw z of cells: their sum under the pilot's signs against its spread."""
-    power = (float((np.abs(cells) ** 2).sum()) + abs(complex((cells**2).sum()))) / 2
-    return abs(complex((cells * chips("pilot")).sum())) / math.sqrt(power + 1e-12)
-
-
-def _soft_bits(cells: Field) -> NDArray[np.float64]:
-    """(48,): above 0 is a 1. The data swing a quarter period after the pilot."""
-    turn = complex((cells * chips("pilot")).sum())
-    data = -(cells * (abs(turn) / turn)).imag * chips("data")
-    soft = np.bincount(bit_of_cell().ravel(), weights=data.ravel(), minlength=BITS)
-    return np.asarray(soft / max(float(np.abs(soft).mean()), 1e-12), np.float64)
+def _soft_bits(cells: Sequence[Plane]) -> NDArray[np.float64]:
+    """(48,): above 0 is a 1, and the further from 0 the surer."""
+    swing = cells[0] + 1j * cells[1]
+    # The data swing a quarter period after the pilot.
+    pilot = complex((swing * chips("pilot")).sum())
+    data = -(swing * np.conj(pilot)).imag * chips("data")
+    bits = np.bincount(bit_of_cell().ravel(), weights=data.ravel(), minlength=BITS)
+    return np.asarray(bits / max(float(np.abs(bits).mean()), 1e-12), np.float64)
 
 
 def _payload(soft: NDArray[np.float64]) -> Payload | None:
-    return Payload.from_bits((soft > 0).astype(np.int8))
+    return Payload.from_bits((soft > 0).astype(np.int8)) if soft.any() else None

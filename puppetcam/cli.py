@@ -20,6 +20,7 @@ from puppetcam import (
     models,
     quantize,
     run,
+    verify,
 )
 
 COMMANDS: tuple[ModuleType, ...] = (
@@ -34,6 +35,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     export,
     quantize,
     evaluate,
+    verify,
 )
 """Modules with ``register(commands)``, in the order of the help page."""
 

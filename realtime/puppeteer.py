@@ -18,6 +18,7 @@ from config.schema import Settings
 from models.keypoints import Keypoints
 from models.landmarks import NAMES
 from provenance.badge import draw_label
+from provenance.watermark import Watermark
 from realtime.avatar import Avatar
 from realtime.compose import compose
 from realtime.crop import READ_RATIO, Crop, Points
@@ -62,7 +63,8 @@ class Step:
     """The result of one driving frame."""
 
     frame: Frame
-    """What sinks get: ``output.width`` x ``output.height``, labelled. Never camera pixels."""
+    """What sinks get: ``output.width`` x ``output.height``, labelled and marked. Never camera
+    pixels."""
     result: Image
     """(S, S, 3) uint8 RGB: the network's picture alone, unlabelled, unmirrored."""
     view: View | None
@@ -116,6 +118,8 @@ class Puppeteer:
         self._lost = True
         self._panic = False
         self._index = 0
+        self.mark = Watermark()
+        """In every finished picture; no setting switches it off."""
 
     @property
     def settings(self) -> Settings:
@@ -286,19 +290,20 @@ class Puppeteer:
     ) -> Step:
         result = self._engine.generate(pose)
         marks.append(self._clock())
-        picture = self._composed(result)
+        picture = self._composed(result, now)
         marks.append(self._clock())
         names = ("face", "keypoints", "motion", "generate", "compose")
         stages = dict(zip(names, np.diff(marks).tolist(), strict=True))
         frame = Frame(picture, now, self._index)
         return Step(frame, result, view, status, stages, landmarks)
 
-    def _composed(self, result: Image) -> Image:
+    def _composed(self, result: Image, now: float) -> Image:
         output = self._settings.output
         picture = compose(result, output.width, output.height)
         if output.mirror:
             picture = np.asarray(cv2.flip(picture, 1), np.uint8)
         draw_label(picture, self._settings.label)
+        self.mark.apply(picture, now)
         return picture
 
     def _card(self, now: float) -> Step:
@@ -306,6 +311,7 @@ class Puppeteer:
         output = self._settings.output
         picture = card(output.width, output.height)
         draw_label(picture, self._settings.label)
+        self.mark.apply(picture, now)
         size = self._engine.bundle.output_size
         frame = Frame(picture, now, self._index)
         return Step(frame, card(size, size), None, Status.PANIC, {})

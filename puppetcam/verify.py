@@ -1,0 +1,180 @@
+"""``puppetcam verify``: does a film, stream, camera or screenshot say that it is made by AI?
+
+Free and offline. Each layer is looked for on its own, and each finding is told.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from config.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provenance.detector import Reading
+    from realtime.camera import Source
+    from realtime.frame import Image
+
+FOUND, NOT_FOUND, BROKEN = 0, 1, 3
+"""Exit codes; 2, as always: it could not be checked."""
+LOOK_S = 60.0
+"""How much of a file is looked at."""
+LIVE_S = 12.0
+"""How long a camera or stream is watched."""
+
+Verdict = Literal["found", "not found", "broken", "not checked"]
+"""broken: there, but it does not hold, e.g. the file was changed after it was signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one layer says."""
+
+    layer: str
+    verdict: Verdict
+    text: str
+    """For people, without the layer's name."""
+    details: dict[str, object] = field(default_factory=dict)
+    """For scripts: what JSON can hold."""
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser(
+        "verify",
+        help="look for the marks that say a picture is made by AI",
+        epilog=f"exit code: {FOUND} a layer says AI, {NOT_FOUND} none does, 2 it could not be "
+        f"checked, {BROKEN} a layer is there but does not hold",
+    )
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        help="a video or picture, an address (http://, rtsp://), camera:N, or a folder of "
+        "screenshots",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="N",
+        help=f"how much to look at (default: {LOOK_S:g} of a file, {LIVE_S:g} of what is live)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    seconds: float | None = arguments.seconds
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise SettingsError(f"--seconds must be above 0, found {seconds:g}")
+    from puppetcam.status import StatusLine
+
+    target: str = arguments.target
+    with StatusLine():  # shows what the readers warn of
+        findings = [check(target, seconds) for check in LAYERS]
+    if arguments.json:
+        print(json.dumps(_as_json(target, findings), indent=2))
+    else:
+        print(f"{target}: {_conclusion(findings)}")
+        for one in findings:
+            print(f"  {one.layer}: {one.verdict}; {one.text}")
+    return _exit_code(findings)
+
+
+def _exit_code(findings: list[Finding]) -> int:
+    verdicts = {one.verdict for one in findings}
+    if "broken" in verdicts:
+        return BROKEN
+    return FOUND if "found" in verdicts else NOT_FOUND
+
+
+def _conclusion(findings: list[Finding]) -> str:
+    if any(one.verdict == "found" for one in findings):
+        return "made by AI"
+    return "no mark found, which does not prove that it is real"
+
+
+def _as_json(target: str, findings: list[Finding]) -> dict[str, object]:
+    layers = {one.layer: {"verdict": one.verdict, **one.details} for one in findings}
+    made = any(one.verdict == "found" for one in findings)
+    return {"target": target, "made_by_ai": made, "layers": layers}
+
+
+# --- the watermark ------------------------------------------------------------------------------
+
+
+def check_watermark(target: str, seconds: float | None) -> Finding:
+    """The imperceptible mark in the pictures. Raises SourceError, AvatarError."""
+    from provenance.detector import SHORTEST_S, THRESHOLD
+
+    reading = _read(target, seconds)
+    details: dict[str, object] = {"z": round(reading.z, 2), "threshold": THRESHOLD}
+    details |= {"seconds": round(reading.seconds, 2), "pictures": reading.pictures}
+    looked = f"{reading.seconds:.1f} s" if reading.seconds else _count(reading.pictures)
+    if not reading.blocks:
+        text = f"{looked} are too little, give at least {SHORTEST_S:g} s or a screenshot"
+        return Finding("watermark", "not checked", text, details)
+    sure = f"z {reading.z:.1f} where {THRESHOLD:g} is needed"
+    if not reading.found:
+        return Finding("watermark", "not found", f"{sure}, in {looked}", details)
+    payload = reading.payload
+    details["recording"] = str(payload) if payload else None
+    details["day"] = payload.date.isoformat() if payload else None
+    details["marked"] = [
+        {"start_s": round(one.start_s, 2), "end_s": round(one.end_s, 2), "z": round(one.z, 2)}
+        | {"place": asdict(one.place)}
+        for one in reading.blocks
+        if one.place
+    ]
+    which = f"recording {payload}" if payload else "which recording cannot be read"
+    marked = sum(block.place is not None for block in reading.blocks)
+    where = f"{marked} of {_count(len(reading.blocks), 'part')}" if reading.seconds else looked
+    return Finding("watermark", "found", f"{which}; {sure}, in {where}", details)
+
+
+def _read(target: str, seconds: float | None) -> "Reading":
+    from config.schema import CameraSettings
+    from provenance.detector import read_stills, read_video
+    from realtime.assembly import PICTURES
+    from realtime.avatar import read_picture
+    from realtime.camera import open_source
+
+    path = Path(target)
+    if path.is_file() and path.suffix.lower() in PICTURES:
+        return read_stills([read_picture(path)])
+    settings = CameraSettings()
+    if target == "camera" or target.startswith("camera:"):
+        # As it comes: a virtual camera has one size.
+        settings = replace(settings, width=1280, height=720)
+    with closing(open_source(target, settings)) as source:
+        if path.is_dir():
+            return read_stills(image for image, _ in _pictures(source, math.inf))
+        length_s = seconds or (LIVE_S if source.live else LOOK_S)
+        return read_video(_pictures(source, length_s), length_s)
+
+
+def _pictures(source: "Source", length_s: float) -> "Iterator[tuple[Image, float]]":
+    """Pictures and their times for this long, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    first_s = None
+    with tqdm(desc="looking", unit=" pictures", leave=False, disable=None) as bar:
+        while (frame := source.read()) is not None:
+            first_s = frame.captured_at if first_s is None else first_s
+            if frame.captured_at - first_s > length_s:
+                return
+            yield frame.image, frame.captured_at
+            bar.update()
+
+
+def _count(number: int, what: str = "picture") -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+LAYERS: tuple[Callable[[str, float | None], Finding], ...] = (check_watermark,)
+"""Each gets the target and the seconds asked for."""

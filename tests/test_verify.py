@@ -1,0 +1,129 @@
+"""``puppetcam verify``, through the command line."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from marked import FPS, PAYLOAD, Picture, marked, scene
+
+from puppetcam.cli import main
+
+
+@pytest.fixture(scope="module")
+def film() -> list[tuple[Picture, float]]:
+    return marked(scene(seconds=4))
+
+
+def write(path: Path, pictures: list[Picture]) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(FPS), options={"crf": "23"})
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def verify(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(["verify", *arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_a_marked_film_is_told_with_its_recording(
+    film: list[tuple[Picture, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "film.mp4", [picture for picture, _ in film])
+    code, out, _ = verify(capsys, str(path))
+    assert code == 0
+    assert "made by AI" in out.splitlines()[0]
+    assert str(PAYLOAD) in out
+    code, out, _ = verify(capsys, str(path), "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["target"] == str(path)
+    assert found["made_by_ai"] is True
+    layer = found["layers"]["watermark"]
+    assert layer["verdict"] == "found"
+    assert layer["recording"] == "2026-11-20-2a51f"
+    assert layer["day"] == "2026-11-20"
+    assert layer["z"] >= layer["threshold"] == 5
+    assert layer["seconds"] == pytest.approx(4, abs=0.1)
+    assert layer["pictures"] == 120
+    assert layer["marked"][0]["place"]["mirrored"] is False
+
+
+def test_an_unmarked_film_gives_1_and_no_false_comfort(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "film.mp4", scene(seconds=4))
+    code, out, _ = verify(capsys, str(path))
+    assert code == 1
+    assert "does not prove" in out
+    code, out, _ = verify(capsys, str(path), "--json")
+    assert code == 1
+    assert json.loads(out)["made_by_ai"] is False
+    assert json.loads(out)["layers"]["watermark"]["verdict"] == "not found"
+
+
+def test_only_what_was_asked_for_is_looked_at(
+    film: list[tuple[Picture, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "film.mp4", [picture for picture, _ in film])
+    code, out, _ = verify(capsys, str(path), "--json", "--seconds", "1")
+    assert code == 1
+    layer = json.loads(out)["layers"]["watermark"]
+    assert layer["verdict"] == "not checked"
+    assert layer["seconds"] <= 1
+
+
+def test_a_folder_of_screenshots_and_a_single_one(
+    film: list[tuple[Picture, float]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    for number in range(0, 120, 9):
+        shot = cv2.cvtColor(film[number][0], cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(folder / f"shot {number}.png"), shot)
+    code, out, _ = verify(capsys, str(folder))
+    assert code == 0
+    assert "14 pictures" in out
+    code, out, _ = verify(capsys, str(folder / "shot 0.png"), "--json")
+    assert code in (0, 1)
+    assert json.loads(out)["layers"]["watermark"]["pictures"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nothing.mp4"], "does not exist"),
+        (["{}/text.mp4"], "not a readable video"),
+        (["{}/empty.png"], "empty"),
+        (["{}/text.png"], "not a picture"),
+        (["{}"], "pictures can be read"),
+        (["film.mp4", "--seconds", "0"], "--seconds must be above 0"),
+        (["film.mp4", "--seconds", "nan"], "--seconds must be above 0"),
+    ],
+)
+def test_what_cannot_be_checked_gives_2_and_one_line(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.mp4").write_text("no film")
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    code, out, err = verify(capsys, *(text.format(tmp_path) for text in arguments))
+    assert code == 2
+    assert out == ""
+    assert told in err.splitlines()[-1]
+
+
+def test_a_still_film_says_so_little_that_nothing_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "still.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 90)
+    assert verify(capsys, str(path))[0] == 1
