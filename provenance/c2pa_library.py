@@ -23,11 +23,14 @@ KINDS = {
     ".webp": "image/webp",
 }
 """Suffix -> MIME type of the files that puppetcam writes and signs."""
-# Nothing may be fetched: a file that is looked at must not call anybody.
 OFFLINE: dict[str, Any] = {
+    # A file that is looked at must not call anybody.
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "builder": {"thumbnail": {"enabled": False}},
+    # A recording of hours is spooled to disk instead of into memory.
+    "core": {"backing_store_memory_threshold_in_mb": 8},
 }
+"""Settings of the library for everything that is done here."""
 
 _import_lock = threading.Lock()
 
