@@ -142,6 +142,10 @@ def _told(error: Exception) -> str:
     import av
 
     found = reason(error)
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return f"{found}: this PyAV lacks it; rtsp:// and http:// work"
+    if isinstance(error, av.error.ExitError):
+        found = f"no answer within {OPEN_S:g} s"
     if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
         return f"{found}; name and password go before the host: rtsp://name:password@host/..."
     if isinstance(error, av.error.HTTPNotFoundError):

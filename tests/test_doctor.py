@@ -14,6 +14,8 @@ from puppetcam import doctor
 from puppetcam.cli import main
 from puppetcam.doctor import examine
 from puppetcam.finding import Finding
+from realtime.choice import remember
+from realtime.devices import CameraInfo, Mode, User
 
 PARTS = ("machine", "Python", "OpenCV", "PyAV", "runtime", "bundle", "networks", "weights", "disk")
 
@@ -120,3 +122,52 @@ def test_downloaded_weights_that_changed_are_told(tmp_path: Path) -> None:
 def test_settings_that_are_wrong_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "engine.provder=cpu"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def cameras(monkeypatch: pytest.MonkeyPatch, *found: CameraInfo) -> list[tuple[str, str, str]]:
+    """What is said of these cameras on Linux: (state, detail, fix)."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("realtime.devices.list_cameras", lambda detailed=False: list(found))
+    return [(one.state, one.detail, one.fix) for one in doctor._cameras()]
+
+
+def test_each_camera_that_would_not_work_has_its_fix(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PUPPETCAM_STATE", str(tmp_path))
+    mjpg, yuyv = (Mode(text, 640, 480, 640, 480, (30.0,)) for text in ("MJPG", "YUYV"))
+    good = CameraInfo(0, "Good", "/dev/video0", modes=(yuyv, mjpg))
+    assert cameras(
+        monkeypatch,
+        good,
+        CameraInfo(1, "Raw", "/dev/video1", modes=(yuyv,)),
+        CameraInfo(2, "Locked", "/dev/video2", allowed=False),
+        CameraInfo(3, "Busy", "/dev/video3", modes=(mjpg,), users=(User(7, "obs"),)),
+        CameraInfo(9, "puppetcam", "/dev/video9", virtual=True),
+    ) == [
+        ("ok", "camera:0 is Good (/dev/video0), MJPG, YUYV", ""),
+        (
+            "problem",
+            "camera:1 is Raw (/dev/video1), gives YUYV only",
+            "stay at 640x480: uncompressed pictures come slowly at large sizes",
+        ),
+        (
+            "problem",
+            "camera:2 is Locked (/dev/video2), not allowed to this user",
+            "run 'sudo usermod -aG video $USER', then log out and in again",
+        ),
+        (
+            "problem",
+            "camera:3 is Busy (/dev/video3), in use by obs (7)",
+            "close it there before puppetcam starts",
+        ),
+    ]
+    remember(good)
+    assert cameras(monkeypatch) == [
+        (
+            "problem",
+            "Good, chosen last, is not connected",
+            "plug it in, or choose another: puppetcam run --source camera:NAME",
+        ),
+        ("problem", "none is connected", doctor.NO_CAMERA_FIX),
+    ]

@@ -254,6 +254,17 @@ def test_nobody_there_is_one_line() -> None:
         open_source(f"rtsp://127.0.0.1:{port}/", SETTINGS)
 
 
+def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.stream.OPEN_S", 0.3)
+    before = time.perf_counter()
+    with (
+        server(lambda client, stop: bool(stop.wait(30)) or None) as host,
+        pytest.raises(SourceError, match=r"no answer within 0\.3 s; check the address"),
+    ):
+        open_source(f"http://{host}/", SETTINGS)
+    assert time.perf_counter() - before < 5
+
+
 def test_a_page_is_no_stream() -> None:
     def web(client: socket.socket, stop: threading.Event) -> None:
         client.recv(4096)
