@@ -179,7 +179,7 @@ def measure(arguments: argparse.Namespace) -> Report:
             bundle=assembly.engine.bundle,
             provider=assembly.engine.provider,
             threads=runtime_threads(settings.engine),
-            versions=_versions(),
+            versions=versions(),
             avatar=avatars[0].name,
             source=source,
             model=model,
@@ -188,7 +188,8 @@ def measure(arguments: argparse.Namespace) -> Report:
         )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Package -> version of what counts."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
