@@ -27,7 +27,7 @@ from torch import Tensor
 
 from bench.machine import Machine, this_machine
 from bench.report import as_json, check_target, write_text
-from bench.synthetic import fill, levels, published_bundles, waves
+from bench.synthetic import compact_model, levels, published_bundles, waves
 from config.errors import PuppetcamError, SettingsError
 from config.network import NetworkConfig, load_network
 from config.schema import EngineSettings
@@ -111,19 +111,19 @@ class Comparison:
 class ReferenceLoop:
     """The loop of the paper's demo: relative motion, adapted scale."""
 
-    def __init__(self, model: Model, avatar: Image, initial: Image) -> None:
-        """Pictures (S, S, 3) uint8 RGB, S = ``model.size``."""
-        self._model = model
-        self._avatar = tensor_of(avatar)
+    def __init__(self, model: Model, avatar: Image, initial: Image, device: str = "cpu") -> None:
+        """Pictures (S, S, 3) uint8 RGB, S = ``model.size``; ``model`` is on ``device``."""
+        self._model, self._device = model, device
+        self._avatar = tensor_of(avatar).to(device)
         with torch.no_grad():
             self._avatar_keypoints = model.detect(self._avatar)
-            self._initial = model.detect(tensor_of(initial))
+            self._initial = model.detect(tensor_of(initial).to(device))
 
     def predict(self, driving: Image) -> Tensor:
         """One frame: (S, S, 3) uint8 RGB in, (1, 3, S, S) 0..1 out."""
         model: Any = self._model
         with torch.no_grad():
-            found = model.detect(tensor_of(driving))
+            found = model.detect(tensor_of(driving).to(self._device))
             keypoints = relative_motion(self._avatar_keypoints, found, self._initial)
             picture: Tensor = model.generate(
                 model.encode(self._avatar), self._avatar_keypoints, keypoints
@@ -132,7 +132,9 @@ class ReferenceLoop:
 
     def step(self, driving: Image) -> Image:
         """One frame, pictures (S, S, 3) uint8 RGB in and out."""
-        return levels(np.asarray(self.predict(driving)[0].permute(1, 2, 0).numpy(), np.float32))
+        return levels(
+            np.asarray(self.predict(driving)[0].permute(1, 2, 0).cpu().numpy(), np.float32)
+        )
 
 
 class OwnLoop:
@@ -254,8 +256,7 @@ def _ways(
         levels(waves(seed, config.size)) for seed in (AVATAR, INITIAL, *DRIVING)
     ]
     loop = ReferenceLoop(model, avatar, initial)
-    compact = CompactModel().eval()
-    fill(compact, 1)
+    compact = compact_model()
     faces = drawn_people(CompactModel.output_size, people=1, seed=500)[0]
     face = resized(faces[0], compact.size)
     small = ReferenceLoop(compact, face, face)

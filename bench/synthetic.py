@@ -19,6 +19,7 @@ from config.network import NetworkConfig, load_network
 from export.bundle import export_bundle
 from export.quantize import quantize_bundle
 from models.bundle import Bundle
+from models.compact import CompactModel
 from models.first_order import FirstOrderModel
 from realtime.frame import Image
 
@@ -32,6 +33,15 @@ def published_model(config: NetworkConfig, seed: int = SEED) -> FirstOrderModel:
     model = FirstOrderModel(config)
     for part in (model.kp_detector, model.generator):
         fill(part, seed)
+    return model.eval().requires_grad_(False)
+
+
+def compact_model(seed: int = SEED) -> CompactModel:
+    """The compact network, evaluating, as its training begins: nothing moves yet."""
+    torch.manual_seed(seed)
+    model = CompactModel()
+    # Landmarks of a mean face, which training takes from its data: no two at one place.
+    model.template.uniform_(-0.6, 0.6)
     return model.eval().requires_grad_(False)
 
 

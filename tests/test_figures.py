@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-pytest.importorskip("torch")
-
+from bench import gpu
 from bench.figures import main, refreshed, tables
 from bench.scaling import measure_avatars, measure_streams, thread_counts, time_network
 from bench.synthetic import published_model
@@ -161,6 +161,38 @@ def test_avatars_and_streams_are_measured_in_processes_of_their_own() -> None:
     assert (streams.streams, streams.threads_each >= 1) == (2, True)
     assert streams.age_p50_ms > 0
     assert 50 < avatars.memory_mb < streams.memory_mb
+
+
+def test_the_figures_of_a_card_are_made_without_one_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "gpu.json"
+    network = str(ROOT / "tests" / "data" / "tiny-64.yaml")
+    arguments = ["--device", "cpu", "--network", network, "--seconds", "0.01"]
+    assert gpu.main([*arguments, "--json", str(target)]) == 0
+    rows = json.loads(target.read_text())["rows"]
+    measured = {f"{row['network']} {row['way']}" for row in rows if row["step"]}
+    assert measured >= {
+        "tiny-64 reference loop, torch eager fp32",
+        "tiny-64 onnxruntime cpu fp32",
+        "tiny-64 torchscript cpu fp32",
+        "default onnxruntime cpu fp32",
+        "default torchscript cpu fp32",
+    }
+    for row in rows:  # a way that is not there is told and does not end the rest
+        assert (row["step"] is None) == bool(row["error"])
+        assert row["step"] is None or row["step"]["p50_ms"] > 0
+    said = capsys.readouterr().out
+    assert "aim below 4 ms: no" in said
+    assert "tiny-64: torchscript cpu fp32" in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_no_card_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main([]) == 1
+    found = capsys.readouterr().err
+    assert "reaches no NVIDIA card" in found
+    assert found.count("\n") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
