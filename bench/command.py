@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MODEL_S = 2.0
 """How long the networks are measured alone, at most a quarter of the run."""
 PARTS = ("pipeline", "model", "glass")
-RECEIVERS = ("memory",)
+RECEIVERS = ("memory", "mjpeg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--receiver", action="append", default=[], metavar="R",
-        help="what looks at the output, glass to glass: memory, or a virtual camera such as "
-        "/dev/video4; may be given several times; default: memory",
+        help="what looks at the output, glass to glass: memory, mjpeg (HTTP) or udp (H.264) read "
+        "by another program, or a virtual camera such as /dev/video4; may be given several times; "
+        "default: memory and mjpeg",
     )  # fmt: skip
     parser.add_argument(
         "--json", metavar="FILE", help="write the figures there; - prints them instead of the table"

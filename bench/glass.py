@@ -5,31 +5,41 @@ as pixels onto the finished picture, goes through the sink and whatever follows 
 what receives it. The copying is the bench's own: puppetcam never shows a pixel of the camera.
 """
 
+import os
+import secrets
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from bench.counter import HEIGHT, NUMBERS, WIDTH, copy_counter, draw_counter, read_counter
 from bench.latency import measure_pipeline
+from bench.receiver import READY
 from config.errors import SinkError, SourceError
 from config.schema import Settings
 from realtime.assembly import Assembly
 from realtime.camera import Source
-from realtime.frame import Frame, Image
+from realtime.frame import Frame
 from realtime.loop import Loop, decoded, drawn_pictures, encoded
 from realtime.metrics import Spread, spread
+from realtime.mjpeg import MjpegServer
 from realtime.pipeline import Pipeline
 from realtime.puppeteer import Puppeteer, Step
 from realtime.sinks import MemorySink, Sink, open_sink
 
 LAST_PICTURES_S = 0.5
 """How long a receiver goes on after the run's end."""
+READY_S = 60.0
+"""Longest wait for the receiver's program to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,64 +156,63 @@ class _Eye(MemorySink):
         self._seen.append((self._clock(), number))
 
 
-class Watcher:
-    """Reads what a sink gives to other programs, in a thread of its own."""
+class Program:
+    """Another program that receives what a sink gives: ``bench.receiver``."""
 
-    def __init__(
-        self,
-        name: str,
-        sink: Sink,
-        look: Callable[[Callable[[Image], None], threading.Event], None],
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        """``look(see, stop)`` receives until ``stop`` is set and calls ``see`` with each picture,
-        (H, W, 3) or (H, W) uint8."""
+    def __init__(self, name: str, sink: Sink, address: str) -> None:
+        """Owns ``sink``; waits until the program is ready. Raises SinkError."""
         self.name, self.sink = name, sink
         self.seen: deque[tuple[float, int | None]] = deque()
-        self._clock = clock
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=look, args=(self._see, self._stop), name=name, daemon=True
+        self._ready = threading.Event()
+        root = str(Path(__file__).parents[1])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.receiver", address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # FFmpeg's complaints about streams that begin in the middle
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([root, *sys.path])},
         )
+        self._thread = threading.Thread(target=self._read, name="receiver", daemon=True)
         self._thread.start()
+        if not self._ready.wait(READY_S):
+            self.close()
+            raise SinkError(f"--receiver {name}: its program did not start in {READY_S:g} s")
 
-    def _see(self, image: Image) -> None:
-        number = read_counter(image)
-        self.seen.append((self._clock(), number))
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            moment, _, number = line.strip().partition(" ")
+            if moment == READY:
+                self._ready.set()
+            elif number:
+                self.seen.append((float(moment), None if number == "-" else int(number)))
 
     def close(self) -> None:
         """See ``Receiver``."""
-        self._stop.set()
         self.sink.close()
-        self._thread.join(5.0)
+        self._process.terminate()
+        self._process.wait()
+        self._thread.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def open_receiver(text: str, settings: Settings) -> Receiver:
-    """``memory``, or the device of a virtual camera such as ``/dev/video4``. Raises SinkError."""
+    """``memory``; ``mjpeg`` (HTTP) or ``udp`` (H.264) on this machine; or the device of a virtual
+    camera, such as ``/dev/video4``. Raises SinkError."""
     if text == "memory":
         return Memory()
+    if text == "mjpeg":
+        server = MjpegServer("127.0.0.1:0", secrets.token_urlsafe(16))
+        return Program("mjpeg, read by PyAV", server, f"{server.url}stream.mjpg")
+    if text == "udp":
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"udp://127.0.0.1:{free.getsockname()[1]}"
+        return Program("udp, read by PyAV", open_sink(address, settings.output), address)
     if text.startswith("/dev/"):
         sink = open_sink(f"virtualcam:{text}", settings.output)
-        return Watcher(f"virtual camera {text}, read by OpenCV", sink, _camera(text))
-    raise SinkError(f"--receiver {text} is unknown; give memory or /dev/video4")
-
-
-def _camera(device: str) -> Callable[[Callable[[Image], None], threading.Event], None]:
-    def look(see: Callable[[Image], None], stop: threading.Event) -> None:
-        import cv2
-
-        while not stop.is_set():
-            # A loopback device gives nothing before its first picture.
-            capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
-            while not stop.is_set() and capture.isOpened():
-                got, image = capture.read()
-                if not got:
-                    break
-                see(np.asarray(image, np.uint8))
-            capture.release()
-            stop.wait(0.05)
-
-    return look
+        return Program(f"virtual camera {text}, read by OpenCV", sink, text)
+    raise SinkError(f"--receiver {text} is unknown; give memory, mjpeg, udp or /dev/video4")
 
 
 def measure_glass(
@@ -240,7 +249,7 @@ def measure_glass(
         )  # fmt: skip
         ends_at = clock() + LAST_PICTURES_S
         last = len(receiver.seen)
-        while isinstance(receiver, Watcher) and clock() < ends_at and len(receiver.seen) == last:
+        while isinstance(receiver, Program) and clock() < ends_at and len(receiver.seen) == last:
             time.sleep(0.01)
     captured = sources[-1].captured if sources else {}
     return judged(receiver.name, list(receiver.seen), captured, began)

@@ -143,6 +143,7 @@ def test_json_tells_what_was_measured_on_what(
 ) -> None:
     driving = write_video(tmp_path / "driving.mp4", faces(6), NTSC)
     arguments = ["bench", "--source", str(driving), "--avatar", str(avatar), "--seconds", "5"]
+    arguments += ["--receiver", "memory"]
     assert main([*arguments, "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)
     bundle = open_bundle(None)
@@ -189,7 +190,7 @@ def test_a_table_for_people_and_a_file_for_later(
     target.write_text("old")
     sheet = tmp_path / "figures.csv"
     arguments = ["bench", "--avatar", str(avatar), "--avatar", str(AMARA), "--seconds", "1"]
-    arguments += ["--json", str(target), "--csv", str(sheet)]
+    arguments += ["--json", str(target), "--csv", str(sheet), "--receiver", "memory"]
     bundle = str(models.bundle.DEFAULT)
     assert main([*arguments, "--bundle", bundle, "engine.threads=1"]) == 0
     table = capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Glass to glass: what the far end saw, reckoned exactly, and once through the real pipeline."""
 
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,3 +105,27 @@ def test_numbers_go_from_the_camera_to_the_far_end(tmp_path: Path) -> None:
         small = replace(settings, output=replace(settings.output, width=64, height=64))
         with pytest.raises(SinkError, match="takes 128x64 pixels, the output has 64x64"):
             measure_glass(assembly, counted_loop, small, Memory(), 0.5)
+
+
+@pytest.mark.parametrize("kind", ["mjpeg", "udp"])
+def test_another_program_reads_the_numbers_of_a_stream(kind: str) -> None:
+    settings = load_settings()
+    receiver = open_receiver(kind, settings)
+    sent: dict[int, float] = {}
+    with closing(receiver):
+        ends_at = time.perf_counter() + 40
+        # Until the program has read ten: how soon it connects is the machine's affair.
+        while len(receiver.seen) < 10 and time.perf_counter() < ends_at:
+            image = np.full((480, 640, 3), 90, np.uint8)
+            number = len(sent)
+            draw_counter(image, number)
+            sent[number] = time.perf_counter()
+            receiver.sink.send(Frame(image, sent[number], number))
+            time.sleep(1 / 30)
+    found = [(now, number) for now, number in receiver.seen if number is not None]
+    assert len(found) >= 5
+    for now, number in found:
+        assert now > sent[number]  # one clock in both programs
+    numbers = [number for _, number in found]
+    assert numbers == sorted(numbers)
+    receiver.close()
