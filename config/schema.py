@@ -82,12 +82,14 @@ class MotionSettings:
     adapt_scale: bool = True
     """Scale the motion by the sizes of the two faces."""
     recentre_s: float = 3.0
-    """Seconds in which the best neutral frame is looked for at start and after a recentre."""
+    """Seconds in which the best neutral frame is looked for at start and after a recentre, 0.1 to
+    60."""
     limit: float = 0.3
     """Largest travel of a keypoint from the avatar's, in face widths; motion eases into it."""
 
     def __post_init__(self) -> None:
-        _positive(self, "recentre_s", "limit")
+        _positive(self, "limit")
+        _between(self, "recentre_s", 0.1, 60.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from config.errors import SettingsError, SinkError
 from puppetcam import __version__
 from puppetcam.consent import add_avatar_arguments, settled
+from puppetcam.profiles import begin, gather, resume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,6 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument(
         "--source",
-        default="camera",
         help='camera:0, camera:"name", camera:/dev/..., rtsp:// or http://..., a video file, '
         "a folder of pictures, or performer; default: the camera chosen last",
     )
@@ -60,22 +60,30 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "may be given several times; default: auto, and window where there is a display",
     )
     parser.add_argument("--seconds", type=float, metavar="N", help="end after this time")
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="begin with what was kept under this name, and keep there what this run has: avatar, "
+        "camera, crop, calibration, output, settings; what is given beside it wins",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
     parser.add_argument(
         "settings", nargs="*", metavar="group.key=value", help="e.g. label.size=0.1"
     )
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, loaded=[])
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from config.schema import load_settings
     from control.actions import Actions
     from control.api import Api
+    from control.hotkeys import Hotkeys
     from control.keys import HELP, Keys
+    from control.profiles import Autosave, Profile
     from control.server import Server
     from provenance.signer import open_signer
     from puppetcam.status import StatusLine, stop_signals
-    from realtime.assembly import assemble
+    from realtime.assembly import SHIPPED, assemble
     from realtime.camera import CameraOpener, Source, source_opener
     from realtime.choice import remember
     from realtime.face import open_tracker
@@ -87,11 +95,18 @@ def _run(arguments: argparse.Namespace) -> int:
     seconds: float = math.inf if arguments.seconds is None else arguments.seconds
     if not seconds > 0:
         raise SettingsError(f"--seconds must be above 0, found {seconds:g}")
-    settings = load_settings(arguments.config, arguments.settings)
+    profile = begin(arguments) if arguments.profile else None
+    settings = load_settings(
+        arguments.config, arguments.settings, profile.settings if profile else None
+    )
+    arguments.source = arguments.source or "camera"
     _check_files(arguments.source, arguments.sink)
     with StatusLine() as status, stop_signals() as stopped, ExitStack() as stack:
         settle = partial(settled, said=arguments.consent)
-        assembly = stack.enter_context(assemble(settings, arguments.avatar, settle))
+        pictures = arguments.avatar
+        if arguments.loaded:
+            pictures = [*(pictures or [SHIPPED]), *arguments.loaded]
+        assembly = stack.enter_context(assemble(settings, pictures, settle))
         _introduce(assembly, settings, status)
 
         opener = source_opener(arguments.source, settings.camera)
@@ -145,10 +160,26 @@ def _run(arguments: argparse.Namespace) -> int:
         keys = Keys(actions, window) if window else None
         status.say(f"keys in the window: {HELP}" if keys else "Ctrl-C ends it")
         if settings.api.enabled:
-            about = {"source": arguments.source, "sinks": [sink.name for sink in sinks]}
+            about = {
+                "source": arguments.source,
+                "sinks": [sink.name for sink in sinks],
+                "profile": arguments.profile,
+            }
             api = Api(actions, about, __version__, signing)
             server = stack.enter_context(Server(api, settings.api))
             status.say(f"control: puppetcam ctl --help, or {server.url} (docs/control.md)")
+        if settings.hotkeys.enabled:
+            stack.enter_context(Hotkeys(actions, settings.hotkeys))
+            status.say(f"global hotkeys: {settings.hotkeys.modifiers} and 1-9 A D X W S P F T")
+        if profile is not None:
+            told = resume(profile, assembly, actions)
+            status.say(f"profile {arguments.profile}: {told}")
+
+            def kept() -> Profile:
+                camera = opener.camera if isinstance(opener, CameraOpener) else None
+                return gather(arguments, profile, assembly, actions, camera)
+
+            stack.enter_context(Autosave(arguments.profile, kept))
         screen = _Screen(status, metrics)
         ends_at = time.perf_counter() + seconds
 

@@ -56,6 +56,18 @@ class Reference(NamedTuple):
     landmarks: Points
 
 
+class Calibration(NamedTuple):
+    """What was learnt of a driver, for a later run: nothing of it depends on where he sits."""
+
+    initial: Keypoints
+    """On the stage of the neutral face, like ``Reference``."""
+    landmarks: Points
+    zoom: float
+    """That of the stage."""
+    closed: float
+    """``Blinks.closed``."""
+
+
 class Motion:
     """All state between the driver's keypoints and the avatar's. No clock: time comes in."""
 
@@ -73,6 +85,7 @@ class Motion:
         self._goal_since = 0.0
         self._last: tuple[float, Points] | None = None
         self._first_seen: float | None = None
+        self._known: Calibration | None = None
         self.recentre()
 
     def recentre(self) -> None:
@@ -87,6 +100,21 @@ class Motion:
     def calibrating(self) -> bool:
         """True while the neutral reference may still be replaced by a better one."""
         return self._gathering and self.settings.relative
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The neutral face that is moved by, once no better one is looked for. Never changed
+        afterwards: any thread may read it."""
+        if self._current is None or self._gathering:
+            return None
+        _, initial, landmarks = self._current
+        return Calibration(initial, landmarks, self._zoom, self._blinks.closed)
+
+    def resume(self, known: Calibration) -> None:
+        """Move by this neutral face from the first face on, instead of looking for one."""
+        self._known = known
+        self._blinks.closed = known.closed
+        self._gathering = False
 
     @property
     def stage(self) -> Crop | None:
@@ -139,6 +167,12 @@ class Motion:
         """
         if self._avatar is None:
             raise ValueError("set_avatar comes before drive")
+        if self._known is not None:
+            # Laid where the driver sits today.
+            neutral = Reference(Crop(0, 0, 2), self._known.initial, self._known.landmarks)
+            neutral = _zoomed(neutral, self._zoom / self._known.zoom)
+            self._current = neutral._replace(stage=_home(neutral, landmarks))
+            self._known, self._first_seen = None, now - FIRST_LOOK_S
         if self._first_seen is None:
             self._first_seen = now
         elapsed = now - self._last[0] if self._last else 0.0

@@ -26,7 +26,7 @@ from realtime.engine import Engine
 from realtime.face import Face, Tracker
 from realtime.frame import Frame, Image
 from realtime.light import Denoiser
-from realtime.motion import Motion, mix, smoothstep
+from realtime.motion import Calibration, Motion, mix, smoothstep
 from realtime.smoothing import KeypointSmoother
 
 RETURN_S = 0.35
@@ -144,6 +144,15 @@ class Puppeteer:
     def calibrating(self) -> bool:
         """True while a better neutral frame of the driver is still looked for."""
         return self._motion.calibrating
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The driver's neutral face, once it is settled; any thread may read it."""
+        return self._motion.calibration
+
+    def resume(self, calibration: Calibration) -> None:
+        """Take the neutral face of an earlier run with the same network: no look for a new one."""
+        self._motion.resume(calibration)
 
     def set_avatar(self, avatar: Avatar) -> None:
         """Animate this avatar from the next step on; the driver's reference is kept."""

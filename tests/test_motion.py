@@ -412,6 +412,64 @@ def test_another_avatar_keeps_the_drivers_reference() -> None:
     np.testing.assert_allclose(moved.value, other.value, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("scene", "off"),
+    [
+        (((0, 0.0), (15, 0.0), (0, 0.1)), 0.002),
+        # First seen while looking aside: home is guessed from the temples.
+        (((15, 0.0), (0, 0.1), (0, 0.0)), 0.05),
+    ],
+)
+def test_known_driver_moves_the_avatar_at_once_and_as_before(
+    scene: tuple[tuple[float, float], ...], off: float
+) -> None:
+    """The neutral face of an earlier run, though the driver sits elsewhere and nearer now."""
+    before = started()
+    expected = [driven(before, face(yaw=yaw, mouth=mouth)) for yaw, mouth in scene]
+    known = before.calibration
+    assert known is not None
+    later = Motion(MotionSettings(), tuple(NAMES), 1.0)
+    later.set_avatar(avatar_of())
+    later.resume(known)
+    assert not later.calibrating
+    found = []
+    for yaw, mouth in scene:
+        found.append(driven(later, face((200, 300), 250, yaw=yaw, mouth=mouth), 100))
+        assert later.ready(100)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.value, other.value, atol=off)
+    assert np.ptp([one.value for one in found], axis=0).max() > 0.1
+    again = later.calibration
+    assert again is not None
+    np.testing.assert_array_equal(again.landmarks, known.landmarks)
+
+
+def test_known_driver_is_zoomed_as_asked_and_can_recentre() -> None:
+    known = started().calibration
+    assert known is not None
+    zoomed = Motion(MotionSettings(), tuple(NAMES), 1.25)
+    zoomed.set_avatar(avatar_of())
+    zoomed.resume(known)
+    driven(zoomed, face())
+    assert zoomed.stage is not None
+    assert zoomed.stage.side == pytest.approx(1.25 * Crop.around(face()).side, rel=1e-3)
+    zoomed.recentre()
+    assert zoomed.calibrating
+    assert zoomed.calibration is None
+    for number in range(120):
+        driven(zoomed, face(roll=8), 1 + number * DT)
+    assert zoomed.calibration is not None
+    assert np.abs(zoomed.calibration.landmarks - known.landmarks).max() > 0.02
+
+
+def test_driver_who_was_never_neutral_leaves_no_calibration() -> None:
+    motion = Motion(MotionSettings(relative=False), tuple(NAMES), 1.0)
+    motion.set_avatar(avatar_of())
+    assert motion.calibration is None
+    driven(motion, face(yaw=30))
+    assert motion.calibration is None
+
+
 def test_a_step_takes_well_under_a_millisecond() -> None:
     motion = Motion(MotionSettings(recentre_s=5.0), tuple(NAMES), 1.0)
     motion.set_avatar(avatar_of())
