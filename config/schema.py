@@ -64,13 +64,13 @@ class SmoothingSettings:
 
     enabled: bool = True
     min_cutoff_hz: float = 2.5
-    """Cut-off at rest, hertz: lower is calmer and later."""
+    """Cut-off at rest, hertz, 0.001 to 1000: lower is calmer and later."""
     beta: float = 8.0
-    """Rise of the cut-off with speed, hertz per (coordinate unit per second)."""
+    """Rise of the cut-off with speed, hertz per (coordinate unit per second), 0 to 1000."""
 
     def __post_init__(self) -> None:
-        _positive(self, "min_cutoff_hz")
-        _not_negative(self, "beta")
+        _between(self, "min_cutoff_hz", 0.001, 1000.0)
+        _between(self, "beta", 0.0, 1000.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,12 @@ class MotionSettings:
     """Seconds in which the best neutral frame is looked for at start and after a recentre, 0.1 to
     60."""
     limit: float = 0.3
-    """Largest travel of a keypoint from the avatar's, in face widths; motion eases into it."""
+    """Largest travel of a keypoint from the avatar's, in face widths, 0.01 to 10; motion eases
+    into it."""
 
     def __post_init__(self) -> None:
-        _positive(self, "limit")
         _between(self, "recentre_s", 0.1, 60.0)
+        _between(self, "limit", 0.01, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +250,6 @@ def _positive(settings: object, *names: str) -> None:
         value = getattr(settings, name)
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name}' must be above 0, found {value}")
-
-
-def _not_negative(settings: object, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name}' must be 0 or more, found {value}")
 
 
 def _between(settings: object, name: str, low: float, high: float) -> None:

@@ -173,7 +173,7 @@ def test_a_wrong_type_names_path_wish_and_finding(override: str, texts: list[str
         ("camera.fps=.nan", ["'camera.fps'", "finite", "nan"]),
         ("camera.fps=.inf", ["'camera.fps'", "finite", "inf"]),
         ("camera.fps=1e999", ["'camera.fps'", "finite"]),
-        ("smoothing.beta=-1", ["'smoothing.beta'", "0 or more"]),
+        ("smoothing.beta=-1", ["'smoothing.beta'", "from 0.0 to 1000.0"]),
         ("smoothing.beta=.nan", ["'smoothing.beta'", "finite"]),
         ("label.size=.nan", ["'label.size'", "finite"]),
         ("label.size=0.31", ["'label.size'", "from 0.03 to 0.3", "0.31"]),
