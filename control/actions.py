@@ -82,6 +82,7 @@ KEYS: Mapping[str, tuple[str, str | None]] = {
 LIVE = frozenset(
     {
         "camera.mirror",
+        "camera.denoise",
         "tracking.lost_s",
         "tracking.ease_s",
         "tracking.zoom",
