@@ -2,7 +2,7 @@
 
 Everything happens on this computer: no manifest, list or revocation is fetched. Files may be
 anybody's, so every text of theirs is made one short printable line. What the signature leaves out
-(the file-type box of an mp4, the padding behind the signature) carries nothing that is shown.
+(file type and seek index of an mp4, the padding behind the signature) holds nothing that is shown.
 """
 
 import json
@@ -68,7 +68,7 @@ class Credentials:
             said = one_line(avatar.get("consent")) or "not said"
             date = one_line(avatar.get("consent_date"))
             rows.append(("whose face", f"{said} (said {date})" if date else said))
-        return found + [f"  {name:12} {text}" for name, text in rows if text]
+        return found + [f"{name:12} {text}" for name, text in rows if text]
 
 
 def read_credentials(path: Path, trust: bytes = b"") -> Credentials:
@@ -96,16 +96,8 @@ def read_stream(stream: Any, kind: str, trust: bytes = b"") -> Credentials:
             c2pa.Reader(kind or None, stream, context=context) as reader,
         ):
             text: str = reader.json()
-    except c2pa.C2paError.ManifestNotFound:
-        return Credentials("absent", "the file has none")
-    except c2pa.C2paError.NotSupported:
-        return Credentials("absent", "files of this kind cannot carry any")
-    except c2pa.C2paError.Io as error:
-        return Credentials("unreadable", f"no picture or film ({one_line(str(error))})")
     except c2pa.C2paError as error:
-        if str(error).startswith("Remote"):  # the library has no class for it
-            return Credentials("absent", "it only names a place on the network, which is not asked")
-        return Credentials("invalid", f"damaged ({one_line(str(error))})")
+        return _without(str(error))
     try:
         if len(text) > _LARGEST_STATEMENT:
             raise ValueError("too long")
@@ -113,6 +105,21 @@ def read_stream(stream: Any, kind: str, trust: bytes = b"") -> Credentials:
     except (ValueError, RecursionError) as error:
         return Credentials("invalid", f"damaged ({one_line(str(error))})")
     return _understood(_mapping(store))
+
+
+def _without(error: str) -> Credentials:
+    """What it means that the library raised this; the first word is the kind of the error."""
+    told = one_line(error.partition(": ")[2] or error)
+    kind = error.partition(":")[0]
+    if kind == "ManifestNotFound":
+        return Credentials("absent", "the file has none")
+    if kind == "NotSupported":
+        return Credentials("absent", "files of this kind cannot carry any")
+    if kind == "Remote":
+        return Credentials("absent", "it only names a place on the network, which is not asked")
+    if kind == "Io" or "could not be parsed" in error or "Unknown error" in error:
+        return Credentials("unreadable", f"no picture or film, or cut off ({told})")
+    return Credentials("invalid", f"damaged ({told})")
 
 
 def _understood(store: Mapping[str, Any]) -> Credentials:

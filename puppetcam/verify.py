@@ -6,17 +6,18 @@ Free and offline. Each layer is looked for on its own, and each finding is told.
 import argparse
 import json
 import math
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from config.errors import SettingsError
+from config.errors import AvatarError, SettingsError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from config.schema import CredentialsSettings
+    from provenance.credentials import Credentials
     from provenance.detector import Reading
     from realtime.camera import Source
     from realtime.frame import Image
@@ -30,6 +31,8 @@ LIVE_S = 12.0
 
 Verdict = Literal["found", "not found", "broken", "not checked"]
 """broken: there, but it does not hold, e.g. the file was changed after it was signed."""
+WORST_FIRST: tuple[Verdict, ...] = ("broken", "found", "not found", "not checked")
+"""What a folder is told to be: the first of these that one of its files is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Finding:
     """For people, without the layer's name."""
     details: dict[str, object] = field(default_factory=dict)
     """For scripts: what JSON can hold."""
+    lines: tuple[str, ...] = ()
+    """More for people, below ``text``."""
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -65,6 +70,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help=f"how much to look at (default: {LOOK_S:g} of a file, {LIVE_S:g} of what is live)",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
+    parser.add_argument(
+        "settings", nargs="*", metavar="group.key=value", help="e.g. credentials.trust=FILE.pem"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -72,17 +81,26 @@ def _run(arguments: argparse.Namespace) -> int:
     seconds: float | None = arguments.seconds
     if seconds is not None and not 0 < seconds < math.inf:
         raise SettingsError(f"--seconds must be above 0, found {seconds:g}")
+    from config.schema import load_settings
     from puppetcam.status import StatusLine
 
     target: str = arguments.target
+    settings = load_settings(arguments.config, arguments.settings)
     with StatusLine():  # shows what the readers warn of
-        findings = [check(target, seconds) for check in LAYERS]
+        findings = [check_credentials(target, settings.credentials)]
+        try:
+            findings.append(check_watermark(target, seconds))
+        except (SourceError, AvatarError) as error:
+            if findings[0].verdict not in ("found", "broken"):
+                raise
+            findings.append(Finding("watermark", "not checked", str(error)))
     if arguments.json:
         print(json.dumps(_as_json(target, findings), indent=2))
     else:
         print(f"{target}: {_conclusion(findings)}")
         for one in findings:
             print(f"  {one.layer}: {one.verdict}; {one.text}")
+            print("".join(f"    {line}\n" for line in one.lines), end="")
     return _exit_code(findings)
 
 
@@ -96,6 +114,8 @@ def _exit_code(findings: list[Finding]) -> int:
 def _conclusion(findings: list[Finding]) -> str:
     if any(one.verdict == "found" for one in findings):
         return "made by AI"
+    if any(one.verdict == "broken" for one in findings):
+        return "it carries marks that do not hold: it was changed"
     return "no mark found, which does not prove that it is real"
 
 
@@ -103,6 +123,50 @@ def _as_json(target: str, findings: list[Finding]) -> dict[str, object]:
     layers = {one.layer: {"verdict": one.verdict, **one.details} for one in findings}
     made = any(one.verdict == "found" for one in findings)
     return {"target": target, "made_by_ai": made, "layers": layers}
+
+
+# --- Content Credentials ------------------------------------------------------------------------
+
+
+def check_credentials(target: str, settings: "CredentialsSettings") -> Finding:
+    """The signed metadata of a file, or of all pictures of a folder. Raises CredentialsError."""
+    from provenance.credentials import read_credentials
+    from provenance.identity import trusted_certificates
+    from realtime.assembly import PICTURES
+
+    name, path = "Content Credentials", Path(target)
+    trust = trusted_certificates(settings)
+    if path.is_dir():
+        files = [one for one in sorted(path.iterdir()) if one.suffix.lower() in PICTURES]
+        found = {one.name: read_credentials(one, trust) for one in files}
+        verdicts = {file: _verdict(one) for file, one in found.items()}
+        counts = {
+            one: list(verdicts.values()).count(one) for one in dict.fromkeys(verdicts.values())
+        }
+        worst: Verdict = next((one for one in WORST_FIRST if one in counts), "not checked")
+        text = ", ".join(f"{count} {one}" for one, count in counts.items()) or "no picture in it"
+        return Finding(
+            name, worst, text, {"files": {file: one.as_dict() for file, one in found.items()}}
+        )
+    if not path.is_file():
+        return Finding(name, "not checked", "only files carry them")
+    one = read_credentials(path, trust)
+    verdict, text = _verdict(one), f"{one.state}: {one.detail}"
+    if one.state == "valid" and verdict == "not found":
+        text += "; they do not say AI"
+    return Finding(name, verdict, text, one.as_dict(), tuple(one.lines()[1:]))
+
+
+def _verdict(credentials: "Credentials") -> Verdict:
+    match credentials.state:
+        case "valid":
+            return "found" if credentials.says_ai else "not found"
+        case "invalid":
+            return "broken"
+        case "absent":
+            return "not found"
+        case _:
+            return "not checked"
 
 
 # --- the watermark ------------------------------------------------------------------------------
@@ -174,7 +238,3 @@ def _pictures(source: "Source", length_s: float) -> "Iterator[tuple[Image, float
 
 def _count(number: int, what: str = "picture") -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-LAYERS: tuple[Callable[[str, float | None], Finding], ...] = (check_watermark,)
-"""Each gets the target and the seconds asked for."""

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from marked import FPS, PAYLOAD, Picture, marked, scene
 
+from config.schema import CredentialsSettings
+from models.bundle import open_bundle
+from provenance.identity import own_folder
+from provenance.signer import Signer, open_signer
 from puppetcam.cli import main
 
 
@@ -120,6 +124,98 @@ def test_what_cannot_be_checked_gives_2_and_one_line(
     assert code == 2
     assert out == ""
     assert told in err.splitlines()[-1]
+
+
+# --- the other layer ---
+
+
+@pytest.fixture
+def signer() -> Signer:
+    pytest.importorskip("c2pa", reason="c2pa-python has no wheel for this system")
+    found = open_signer(CredentialsSettings(), open_bundle(None), "1.2.3")
+    assert found is not None
+    return found
+
+
+def test_both_layers_are_told_and_one_is_enough(
+    film: list[tuple[Picture, float]],
+    signer: Signer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    both = write(tmp_path / "both.mp4", [picture for picture, _ in film])
+    plain = write(tmp_path / "plain.mp4", scene(seconds=4))
+    for path, mark in ((both, "found"), (plain, "not found")):
+        assert signer.sign(path, [])
+        code, out, _ = verify(capsys, str(path), "--json")
+        assert code == 0
+        found = json.loads(out)
+        assert found["made_by_ai"] is True
+        assert found["layers"]["watermark"]["verdict"] == mark
+        layer = found["layers"]["Content Credentials"]
+        assert (layer["verdict"], layer["state"], layer["trusted"]) == ("found", "valid", True)
+        assert layer["source_types"] == ["trainedAlgorithmicMedia"]
+    code, out, _ = verify(capsys, str(plain))
+    assert code == 0
+    assert "Content Credentials: found; valid: unchanged" in out
+    assert "puppetcam 1.2.3" in out
+
+
+def test_a_changed_film_gives_3_and_is_no_longer_believed(
+    signer: Signer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "film.mp4", scene(seconds=4))
+    assert signer.sign(path, [])
+    data = bytearray(path.read_bytes())
+    data[data.index(b"mdat") + 99] ^= 1
+    path.write_bytes(data)
+    code, out, _ = verify(capsys, str(path))
+    assert code == 3
+    assert "it was changed" in out.splitlines()[0]
+    assert "Content Credentials: broken; invalid: changed or damaged" in out
+    code, out, _ = verify(capsys, str(path), "--json")
+    assert code == 3
+    assert json.loads(out)["made_by_ai"] is False
+
+
+def test_a_folder_is_as_its_worst_picture(
+    signer: Signer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), scene(seconds=1)[0])
+    assert verify(capsys, str(tmp_path))[0] == 1
+    assert signer.sign(tmp_path / "b.png", [])
+    code, out, _ = verify(capsys, str(tmp_path))
+    assert code == 0
+    assert "2 not found, 1 found" in out
+    data = bytearray((tmp_path / "b.png").read_bytes())
+    data[-30] ^= 1
+    (tmp_path / "b.png").write_bytes(data)
+    assert verify(capsys, str(tmp_path))[0] == 3
+
+
+def test_trust_is_the_users_to_give(
+    signer: Signer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), scene(seconds=1)[0])
+    assert signer.sign(path, [])
+    theirs = own_folder() / "certificate.pem"
+    monkeypatch.setenv("PUPPETCAM_CONFIG", str(tmp_path / "another computer"))
+    code, out, _ = verify(capsys, str(path))
+    assert code == 0
+    assert "nobody vouches for" in out
+    assert "(untrusted)" in out
+    code, out, _ = verify(capsys, str(path), f"credentials.trust={theirs}")
+    assert code == 0
+    assert "that this computer trusts" in out
+    assert not (tmp_path / "another computer").exists()  # reading makes no key
+    code, _, err = verify(capsys, str(path), "credentials.trust=none.pem")
+    assert code == 2
+    assert "credentials.trust=none.pem cannot be read" in err
 
 
 def test_a_still_film_says_so_little_that_nothing_is_found(
