@@ -17,12 +17,12 @@ from bench.machine import peak_memory_mb, process_age_s
 from config.schema import Settings
 from realtime.avatar import Avatar
 from realtime.camera import Source
-from realtime.compose import compose
 from realtime.engine import Engine
 from realtime.frame import Image
 from realtime.metrics import Metrics, Spread, Summary, spread
 from realtime.pipeline import Pipeline
 from realtime.puppeteer import Puppeteer, Step
+from realtime.scene import Scene
 from realtime.sinks import MemorySink, Sink
 
 FIRST_PICTURE_S = 60.0
@@ -213,7 +213,7 @@ class ChangeWatcher:
     def __init__(self, before: Avatar, after: Avatar, settings: Settings, asked_at: float) -> None:
         output = settings.output
         self._looks = [
-            _thumbnail(compose(avatar.image, output.width, output.height))
+            _thumbnail(Scene(avatar, output, carries=False).compose(avatar.image)[0])
             for avatar in (before, after)
         ]
         self._asked_at = asked_at

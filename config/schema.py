@@ -140,6 +140,12 @@ class OutputSettings:
     """Rate of virtual cameras and video files, frames per second."""
     mirror: bool = False
     """Flip the output left-right (key T); the label stays readable."""
+    compose: Literal["fit", "crop", "place"] = "fit"
+    """The animated square whole, before a blurred copy; filling the output, cut; or back in its
+    place in the avatar's whole picture."""
+    background: str = "avatar"
+    """Behind the person: "avatar" (its own), "green" (chroma key), "alpha" (transparent in .mov and
+    .webm files, green elsewhere), or the path of a picture."""
 
     def __post_init__(self) -> None:
         _picture(self)

@@ -95,7 +95,8 @@ def preview_image(step: Step, view: View) -> Image:
     """What the driver sees of himself, (S, S, 3) uint8 RGB; black without a camera picture."""
     image = step.driving
     if image is None:
-        return np.zeros_like(step.result)
+        side = min(step.result.shape[:2])
+        return np.zeros((side, side, 3), np.uint8)
     if view.overlay and step.landmarks is not None:
         image = np.asarray(image // 2)  # dimmed: the points are to be seen
         side = image.shape[0]

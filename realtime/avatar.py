@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from config.errors import AvatarError
 from models.landmarks import indices
 from provenance.consent import Consent, Whose, find_consent, keep_consent
-from realtime.crop import Crop
+from realtime.crop import Crop, Points
 from realtime.face import Face, Tracker
 from realtime.frame import Image
+from realtime.matte import Matte
 
 LEAST_FACE_PX = 64
 """Faces lower than this (forehead to chin) are refused."""
@@ -29,6 +30,9 @@ LARGEST_PIXELS = 100_000_000
 
 LARGEST_BYTES = 200_000_000
 """Larger files are refused unread."""
+
+LARGEST_SQUARE = 1440.0
+"""Largest side of the face's square in the whole picture, pixels; larger ones are scaled down."""
 
 TIGHTEST = 0.8
 """Part of the usual crop that an avatar is cut to where the picture ends close to the face."""
@@ -52,6 +56,14 @@ class Avatar:
     """Of the picture's file, lower-case hexadecimal."""
     consent: Consent | None = None
     """Whose face it is; None where nobody has said so."""
+    full: Image | None = None
+    """(H, W, 3) uint8 RGB: the whole picture; None where ``image`` is all there is."""
+    crop: Crop | None = None
+    """Where ``image`` was cut from ``full``."""
+    landmarks: Points | None = None
+    """(48, 2) float32: of the face, pixels of ``full``."""
+    matte: Matte | None = None
+    """(H, W) uint8: the transparency that the picture brought, 255 opaque; None without any."""
 
 
 def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
@@ -62,7 +74,7 @@ def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
     that cannot be understood.
     """
     data = _read(path)
-    image = _decode(data, path)
+    image, matte = _decode(data, path)
     faces = tracker.find_all(image)
     if not faces:
         raise AvatarError(
@@ -85,7 +97,17 @@ def load_avatar(path: Path, tracker: Tracker, size: int) -> Avatar:
     crop = Crop.around(face.landmarks).within(image, TIGHTEST)
     digest = hashlib.sha256(data).hexdigest()
     consent = find_consent(path, digest)
-    return Avatar(path.stem, crop.cut(image, size), tuple(notes), path, digest, consent)
+    cut, landmarks = crop.cut(image, size), face.landmarks
+    if crop.side > LARGEST_SQUARE:  # more than any output shows
+        scale = np.float32(LARGEST_SQUARE / crop.side)
+        image = _scaled(image, scale)
+        matte = None if matte is None else _scaled(matte, scale)
+        cx, cy = (np.array([crop.cx, crop.cy]) + 0.5) * scale - 0.5
+        crop = Crop(float(cx), float(cy), LARGEST_SQUARE)
+        landmarks = np.asarray((landmarks + 0.5) * scale - 0.5, np.float32)
+    return Avatar(
+        path.stem, cut, tuple(notes), path, digest, consent, image, crop, landmarks, matte
+    )
 
 
 def with_consent(avatar: Avatar, face: Whose, day: date) -> Avatar:
@@ -99,8 +121,9 @@ def with_consent(avatar: Avatar, face: Whose, day: date) -> Avatar:
 
 
 def read_picture(path: Path) -> Image:
-    """A picture file as (H, W, 3) uint8 RGB. Raises AvatarError."""
-    return _decode(_read(path), path)
+    """A picture file as (H, W, 3) uint8 RGB, grey behind what is transparent. Raises
+    AvatarError."""
+    return _decode(_read(path), path)[0]
 
 
 def _read(path: Path) -> bytes:
@@ -124,7 +147,8 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes, path: Path) -> Image:
+def _decode(data: bytes, path: Path) -> tuple[Image, Matte | None]:
+    """The picture, and its transparency where it has any."""
     buffer = np.frombuffer(data, np.uint8)
     try:
         # UNCHANGED keeps transparency and 16 bit, but does not turn by EXIF; COLOR does.
@@ -144,16 +168,23 @@ def _decode(data: bytes, path: Path) -> Image:
     return _rgb(np.asarray(raw))
 
 
-def _rgb(raw: NDArray[Any]) -> Image:
-    """(H, W, 3) BGR or (H, W, 4) BGRA of any depth -> (H, W, 3) uint8 RGB."""
+def _scaled(image: NDArray[np.uint8], scale: np.float32) -> NDArray[np.uint8]:
+    size = [max(1, round(side * float(scale))) for side in reversed(image.shape[:2])]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _rgb(raw: NDArray[Any]) -> tuple[Image, Matte | None]:
+    """(H, W, 3) BGR or (H, W, 4) BGRA of any depth -> (H, W, 3) uint8 RGB, and its transparency."""
     if raw.dtype != np.uint8:
         top = np.iinfo(raw.dtype).max if np.issubdtype(raw.dtype, np.integer) else 1.0
         raw = np.clip(raw.astype(np.float32) * (255 / top), 0, 255).round().astype(np.uint8)
     colour = raw[..., 2::-1]
     if raw.shape[2] == 3:
-        return np.ascontiguousarray(colour, np.uint8)
+        return np.ascontiguousarray(colour, np.uint8), None
+    matte = np.ascontiguousarray(raw[..., 3], np.uint8)
     cover = raw[..., 3:].astype(np.float32) / 255
-    return np.asarray(colour * cover + NEUTRAL_GREY * (1 - cover) + 0.5).astype(np.uint8)
+    image = np.asarray(colour * cover + NEUTRAL_GREY * (1 - cover) + 0.5).astype(np.uint8)
+    return image, matte if matte.min() < 255 else None
 
 
 def _height(face: Face) -> float:

@@ -2,8 +2,13 @@
 
 The network says where each pixel comes from on 64x64 cells, and paints at 256 pixels what the
 avatar cannot show. Carrying the pixels is left to OpenCV, which moves uint8 pictures of any size
-several times faster than a network's runtime: an avatar of 512 pixels keeps its detail.
+several times faster than a network's runtime: the avatar keeps its detail, at whatever size the
+output wants it.
 """
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,54 +18,162 @@ from realtime.frame import Image
 
 NETWORK_SIDE = 256
 """Pixels between whose first and last centre displacements count as -1..1."""
+MARGIN = 0.25
+"""Where motion fades out, it does so within this part of the square's side beyond the square."""
 
 Array = NDArray[np.float32]
 
 
-class Carrier:
-    """Holds one avatar's picture and moves it. Not thread-safe: its own buffers are used again."""
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Whole pixels of a picture, ``left`` to ``right`` without the latter."""
 
-    def __init__(self, avatar: Image) -> None:
-        """``avatar``: (S, S, 3) uint8 RGB; so will be the results."""
-        self._avatar = avatar
-        side = avatar.shape[0]
-        steps = np.arange(side, dtype=np.float32)
-        self._grid = np.stack(np.meshgrid(steps, steps), -1)  # (S, S, 2), x and y of each pixel
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """For indexing a picture."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.right - self.left, self.bottom - self.top
+
+    def grown(self, by: int) -> "Box":
+        """Larger by so many pixels on each side."""
+        return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
+
+    def within(self, other: "Box") -> "Box":
+        """What lies in ``other`` too; the two must meet."""
+        return Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+
+    def seen_from(self, other: "Box") -> "Box":
+        """The same box, counted from ``other``'s corner."""
+        x, y = other.left, other.top
+        return Box(self.left - x, self.top - y, self.right - x, self.bottom - y)
+
+
+class Carrier:
+    """Holds one avatar's picture, at one size, and moves it. Not thread-safe: its own buffers are
+    used again."""
+
+    def __init__(
+        self,
+        still: Image,
+        square: Box | None = None,
+        region: Box | None = None,
+        *,
+        matte: NDArray[np.uint8] | None = None,
+        fading: bool = False,
+    ) -> None:
+        """``still``: (h, w, 3) uint8 RGB, the avatar's picture, in which the network's square lies
+        at ``square`` (None: it is all of it); it may reach beyond the square, and then what moves
+        in from there is real. ``region``: the part of ``still`` that results show (None: the
+        square). ``matte``: (h, w) uint8, moved along into ``matte``. ``fading``: motion goes on
+        beyond the square and ends ``MARGIN`` outside of it, where results are ``still`` itself;
+        so far the region may reach then, without it to the square's border.
+        """
+        height, width = still.shape[:2]
+        self._still = still
+        self._square = square or Box(0, 0, width, height)
+        self._region = region or self._square
+        self._still_matte = matte
+        self.matte: NDArray[np.uint8] | None = None
+        """The matte of the last result, (h, w) uint8; None without one."""
+        xs = np.arange(self._region.left, self._region.right, dtype=np.float32)
+        ys = np.arange(self._region.top, self._region.bottom, dtype=np.float32)
+        self._grid = np.stack(np.meshgrid(xs, ys), -1)  # x and y of each pixel in the still
+        side = self._square.size[0]
+        self._margin = round(side * MARGIN) if fading else 0
         # From -1..1 over the network's pixel centres to pixels of this picture.
         self._scale = np.float32((NETWORK_SIDE - 1) / NETWORK_SIDE * side / 2)
         # New memory costs more than the work in it: 400 pages a buffer and frame.
+        field = self._square.grown(self._margin)
+        self._field = np.empty((*reversed(field.size), 2), np.float32)
         self._source = np.empty_like(self._grid)
-        self._paint = np.empty_like(avatar)
+        self._paint = np.empty((side, side, 3), np.uint8)
         self._keep = np.empty((side, side), np.uint8)
-        self._keep_rgb = np.empty_like(avatar)
+        self._keep_rgb = np.empty((*reversed(self._square.within(self._region).size), 3), np.uint8)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the results, pixels."""
+        return self._region.size
 
     def __call__(self, displacement: Array, painted: Array, alpha: Array) -> Image:
-        """A fresh (S, S, 3) uint8 RGB picture.
+        """A fresh (h, w, 3) uint8 RGB picture of the region.
 
         displacement (2, n, n): where each cell's content lies in the avatar, minus the cell's own
         place, -1..1; painted (3, m, m) RGB 0..1; alpha (1, m, m): 1 carries, 0 paints.
         """
-        size = self._grid.shape[:2]
-        cells = np.ascontiguousarray(displacement.transpose(1, 2, 0)) * self._scale
-        cv2.resize(cells, size, dst=self._source, interpolation=cv2.INTER_LINEAR)
-        cv2.add(self._source, self._grid, dst=self._source)
-        picture = np.empty_like(self._avatar)
-        nothing = np.empty(0)
-        cv2.remap(
-            self._avatar,
-            self._source,
-            nothing,
-            cv2.INTER_LINEAR,
-            dst=picture,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        self._aim(displacement)
+        carried = self._moved(self._still)
+        self.matte = None if self._still_matte is None else self._moved(self._still_matte)
         # Paint is weighed before it is enlarged, and the blend done in uint8: a quarter of the
         # time of weights in float at full size, and at most 1 of 255 away from it.
-        share = (1 - alpha) * 255
-        levels = cv2.merge([cv2.convertScaleAbs(plane) for plane in painted * share])
+        share = 1 - alpha
+        if self._margin:
+            share = share * _inner(share.shape[-1])  # nothing is painted beyond the square
+        levels = cv2.merge([cv2.convertScaleAbs(plane, alpha=255) for plane in painted * share])
+        size = self._square.size
         cv2.resize(levels, size, dst=self._paint, interpolation=cv2.INTER_CUBIC)
-        keep = cv2.convertScaleAbs(alpha[0], alpha=255)
+        keep = cv2.convertScaleAbs(1 - share[0], alpha=255)
         cv2.resize(keep, size, dst=self._keep, interpolation=cv2.INTER_LINEAR)
-        cv2.merge([self._keep] * 3, self._keep_rgb)
-        cv2.multiply(picture, self._keep_rgb, dst=picture, scale=1 / 255)
-        return np.asarray(cv2.add(picture, self._paint, dst=picture), np.uint8)
+        shown = self._square.within(self._region)
+        part = shown.seen_from(self._square).part
+        cv2.merge([self._keep[part]] * 3, self._keep_rgb)
+        inner = carried[shown.seen_from(self._region).part]
+        cv2.multiply(inner, self._keep_rgb, dst=inner, scale=1 / 255)
+        cv2.add(inner, self._paint[part], dst=inner)
+        return carried
+
+    def _aim(self, displacement: Array) -> None:
+        """Set where each pixel of the region comes from."""
+        cells = np.ascontiguousarray(displacement.transpose(1, 2, 0)) * self._scale
+        if self._margin:
+            number = cells.shape[0]
+            margin = round(number * MARGIN)
+            edge = cv2.BORDER_REPLICATE
+            padded = cv2.copyMakeBorder(cells, margin, margin, margin, margin, edge)
+            cells = np.asarray(padded * _outer(number, margin), np.float32)
+        field = self._square.grown(self._margin)
+        cv2.resize(cells, field.size, dst=self._field, interpolation=cv2.INTER_LINEAR)
+        cv2.add(self._field[self._region.seen_from(field).part], self._grid, dst=self._source)
+
+    def _moved(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        moved = cv2.remap(
+            picture, self._source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(moved, np.uint8)
+
+
+@lru_cache(maxsize=4)
+def _outer(number: int, margin: int) -> Array:
+    """(number + 2 margin) squared and 1: 1 in the square, falling to 0 at the margin's end."""
+    cells = np.arange(number + 2 * margin, dtype=np.float32)
+    # The outermost two cells are 0: between them nothing is left to interpolate.
+    depth = np.minimum(cells, cells[::-1]) - 1
+    ramp = _smooth(depth / max(margin - 1, 1))
+    return np.asarray(np.minimum.outer(ramp, ramp)[..., None], np.float32)
+
+
+@lru_cache(maxsize=4)
+def _inner(number: int) -> Array:
+    """(number, number): 0 at the square's border, 1 from a sixteenth of its side on."""
+    cells = np.arange(number, dtype=np.float32)
+    ramp = _smooth(np.minimum(cells, cells[::-1]) / max(number / 16, 1))
+    return np.asarray(np.minimum.outer(ramp, ramp), np.float32)
+
+
+def _smooth(part: NDArray[np.floating[Any]]) -> Array:
+    part = np.clip(part, 0, 1)
+    return np.asarray(part * part * (3 - 2 * part), np.float32)

@@ -1,49 +1,135 @@
-"""The square avatar picture on the wide picture of a call."""
+"""From what the engine generated to the output's picture, while avatars and settings change.
 
-import cv2
-import numpy as np
+A new scene takes a while to make (enlarging, a matte): for changed settings that is done beside, in
+a thread of its own, and the old scene shows until the new one is ready.
+"""
 
-from realtime.frame import Image
+import logging
+import threading
+from dataclasses import replace
+from pathlib import Path
 
-_BACKDROP_PX = 48
-"""Shorter side of the small copy that is blurred for the backdrop."""
-_BACKDROP_LIGHT = 0.45
-"""Brightness of the backdrop against the picture's."""
-_AVERAGE_BELOW = 0.7
-"""Of a smaller scale, pixels are averaged; above, interpolated."""
+from config.errors import AvatarError, SettingsError
+from config.schema import OutputSettings
+from realtime.avatar import Avatar, read_picture
+from realtime.frame import Image, Latest
+from realtime.matte import Matte, person_matte
+from realtime.scene import Scene
 
+_log = logging.getLogger(__name__)
 
-def compose(image: Image, width: int, height: int) -> Image:
-    """``image`` as large as fits, whole and centred, on a blurred, darkened copy of itself.
-
-    image: (h, w, 3) uint8 RGB; returns a fresh (height, width, 3) uint8 RGB array.
-    """
-    scale = min(width / image.shape[1], height / image.shape[0])
-    # An odd pixel of rounding would leave a hairline of backdrop.
-    inner_width = min(width, round(image.shape[1] * scale))
-    inner_height = min(height, round(image.shape[0] * scale))
-    canvas = np.empty((height, width, 3), np.uint8)
-    if (inner_width, inner_height) != (width, height):
-        _backdrop(image, canvas)
-    left, top = (width - inner_width) // 2, (height - inner_height) // 2
-    inner = canvas[top : top + inner_height, left : left + inner_width]
-    # Averaging costs ten times as much, and shows no sooner than where pixels would be skipped.
-    small = cv2.INTER_AREA if scale < _AVERAGE_BELOW else cv2.INTER_LINEAR
-    size = (inner_width, inner_height)
-    cv2.resize(image, size, dst=inner, interpolation=cv2.INTER_CUBIC if scale > 1 else small)
-    return canvas
+BACKGROUNDS = ("avatar", "green", "alpha")
+"""Those that are no files."""
 
 
-def _backdrop(image: Image, canvas: Image) -> None:
-    """The middle of ``image`` that has the canvas's shape, blurred on a small copy: cheap."""
-    height, width = canvas.shape[:2]
-    cover = min(image.shape[1] / width, image.shape[0] / height)
-    cut_width, cut_height = max(1, int(width * cover)), max(1, int(height * cover))
-    left, top = (image.shape[1] - cut_width) // 2, (image.shape[0] - cut_height) // 2
-    cut = image[top : top + cut_height, left : left + cut_width]
-    shrink = _BACKDROP_PX / min(width, height)
-    small_size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    small = cv2.resize(cut, small_size, interpolation=cv2.INTER_AREA)
-    blurred = cv2.GaussianBlur(small, (0, 0), _BACKDROP_PX / 16, borderType=cv2.BORDER_REPLICATE)
-    dark = cv2.convertScaleAbs(blurred, alpha=_BACKDROP_LIGHT)
-    cv2.resize(dark, (width, height), dst=canvas, interpolation=cv2.INTER_LINEAR)
+class Composer:
+    """Holds the scene of the avatar that is shown. One thread calls it."""
+
+    def __init__(self, settings: OutputSettings, *, carries: bool) -> None:
+        """``carries``: the engine moves pixels by a ``Carrier``."""
+        self._settings = settings
+        self._carries = carries
+        self._avatar: Avatar | None = None
+        self._scene: Scene | None = None
+        self._made: Latest[Scene] = Latest()
+        self._gate = threading.Lock()
+        self._wanted: OutputSettings | None = None
+        self._busy = False
+        # Both threads make scenes; what they need is made once.
+        self._making = threading.Lock()
+        self._mattes: dict[int, tuple[Avatar, Matte]] = {}
+        self._background: tuple[str, Image] | None = None
+
+    def show(self, avatar: Avatar) -> None:
+        """Compose this avatar from now on. Raises AvatarError and SettingsError for settings that
+        cannot be followed, if there are no earlier ones that could."""
+        self._avatar = avatar
+        try:
+            self._scene = self._make(avatar, self._settings)
+        except (AvatarError, SettingsError) as error:
+            if self._scene is None:
+                raise
+            _log.warning("%s", error)
+            self._scene = self._make(avatar, self._scene.settings)
+
+    def change(self, settings: OutputSettings) -> None:
+        """Follow these settings as soon as their scene is made; ones that cannot be followed are
+        told and left."""
+        if _essence(settings) == _essence(self._settings):
+            return
+        self._settings = settings
+        with self._gate:
+            self._wanted = settings
+            if self._busy or self._avatar is None:
+                return
+            self._busy = True
+        threading.Thread(target=self._work, name="compose", daemon=True).start()
+
+    @property
+    def scene(self) -> Scene:
+        """The newest that is ready. Raises AvatarError before the first avatar."""
+        made = self._made.take(0)
+        if made is not None and made.avatar is self._avatar:
+            self._scene = made
+        if self._scene is None:
+            raise AvatarError("no avatar is shown yet")
+        return self._scene
+
+    def _work(self) -> None:
+        while True:
+            with self._gate:
+                wanted, self._wanted = self._wanted, None
+                avatar = self._avatar
+                if wanted is None or avatar is None:
+                    self._busy = False
+                    return
+            try:
+                self._made.put(self._make(avatar, wanted))
+            except (AvatarError, SettingsError) as error:
+                _log.warning("%s; the output stays as it was", error)
+
+    def _make(self, avatar: Avatar, settings: OutputSettings) -> Scene:
+        with self._making:
+            if settings.background == "avatar":
+                return Scene(avatar, settings, carries=self._carries)
+            background = self._read(settings.background)
+            matte = self._matte(avatar)
+            return Scene(
+                avatar, settings, carries=self._carries, matte=matte, background=background
+            )
+
+    def _read(self, name: str) -> Image | None:
+        if name in BACKGROUNDS:
+            return None
+        if self._background is None or self._background[0] != name:
+            try:
+                self._background = name, read_picture(Path(name))
+            except AvatarError as error:
+                known = ", ".join(BACKGROUNDS)
+                raise SettingsError(
+                    f"output.background: {error} (or give one of {known})"
+                ) from error
+        return self._background[1]
+
+    def _matte(self, avatar: Avatar) -> Matte:
+        if id(avatar) not in self._mattes:
+            self._mattes[id(avatar)] = avatar, matte_of(avatar)
+        return self._mattes[id(avatar)][1]
+
+
+def matte_of(avatar: Avatar) -> Matte:
+    """The picture's own transparency, or the person as well as it can be told."""
+    if avatar.matte is not None:
+        return avatar.matte
+    if avatar.full is None or avatar.landmarks is None:
+        raise SettingsError(
+            f"avatar {avatar.name} has no picture to cut a person out of; "
+            "use output.background=avatar"
+        )
+    return person_matte(avatar.full, avatar.landmarks)
+
+
+def _essence(settings: OutputSettings) -> OutputSettings:
+    """What a scene depends on: the rate is none of it, mirroring only with a picture behind."""
+    mirror = settings.mirror and settings.background not in BACKGROUNDS
+    return replace(settings, mirror=mirror, fps=1.0)

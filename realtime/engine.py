@@ -7,6 +7,7 @@ from config.errors import EngineError
 from config.schema import EngineSettings
 from models.bundle import Bundle, open_bundle
 from models.keypoints import Keypoints
+from realtime.carry import Carrier
 from realtime.frame import Image
 
 
@@ -30,8 +31,10 @@ class Engine(Protocol):
         that it sees a face, 0..1 (1.0 where the bundle's network does not tell)."""
         ...
 
-    def generate(self, keypoints: Keypoints) -> Image:
-        """The avatar at these keypoints. A fresh array on each call."""
+    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+        """The avatar at these keypoints. A fresh array on each call. ``carrier``: moves pixels in
+        place of the engine's own, e.g. at another size; networks that paint the whole picture
+        themselves take no notice of it."""
         ...
 
     def close(self) -> None:

@@ -38,6 +38,9 @@ class Frame:
     """Seconds on the ``time.perf_counter`` clock, when the driving frame was captured."""
     index: int
     """Number of the driving frame in its source, from 0."""
+    alpha: NDArray[np.uint8] | None = None
+    """(H, W), 255 opaque: the picture's transparency, for sinks that keep it (``realtime.cutout``);
+    None: opaque. What is transparent is chroma-key green in ``image``."""
 
 
 class Latest(Generic[T]):

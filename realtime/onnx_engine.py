@@ -92,13 +92,14 @@ class OnnxEngine:
         """See ``KeypointSession.keypoints``."""
         return self._keypoints.keypoints(image)
 
-    def generate(self, keypoints: Keypoints) -> Image:
-        """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture."""
+    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+        """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture; of the carrier's size
+        where one is given. See ``Engine``."""
         if self._carrier is None:
             raise EngineError("the engine has no avatar yet: set_avatar comes before generate")
         self._bind(self._driving_keypoints, keypoints, "")
         _run_bound(self._frame, self._binding)
-        return finish(self._results, self._carrier)
+        return finish(self._results, carrier or self._carrier)
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         """One graph as it is, float32 in and out, by the names of ``models.bundle``."""

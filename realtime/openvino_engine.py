@@ -62,14 +62,15 @@ class OpenVinoEngine:
         presence = graph.outputs.get("presence")
         return Keypoints(value, jacobian), 1.0 if presence is None else float(presence[0])
 
-    def generate(self, keypoints: Keypoints) -> Image:
-        """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture."""
+    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+        """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture; of the carrier's size
+        where one is given. See ``Engine``."""
         if self._carrier is None:
             raise EngineError("the engine has no avatar yet: set_avatar comes before generate")
         frame = self._graphs["frame"]
         frame.inputs["value"][0], frame.inputs["jacobian"][0] = keypoints
         frame.run()
-        return finish(frame.outputs, self._carrier)
+        return finish(frame.outputs, carrier or self._carrier)
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         """One graph as it is, float32 in and out, by the names of ``models.bundle``."""

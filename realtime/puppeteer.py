@@ -4,9 +4,10 @@ What it shows of the driver is motion alone. Where there is no face or no camera
 and then eases to its neutral pose; a camera's pixels never reach the output.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -20,14 +21,19 @@ from models.landmarks import NAMES
 from provenance.badge import draw_label
 from provenance.watermark import Watermark
 from realtime.avatar import Avatar
-from realtime.compose import compose
+from realtime.compose import Composer
 from realtime.crop import READ_RATIO, Crop, Points
+from realtime.cutout import with_label
 from realtime.engine import Engine
 from realtime.face import Face, Tracker
 from realtime.frame import Frame, Image
 from realtime.light import Denoiser
+from realtime.matte import Matte
 from realtime.motion import Calibration, Motion, mix, smoothstep
+from realtime.scene import Scene
 from realtime.smoothing import KeypointSmoother
+
+_log = logging.getLogger(__name__)
 
 RETURN_S = 0.35
 """A face that comes back takes over from the held or neutral pose in this time."""
@@ -66,7 +72,8 @@ class Step:
     """What sinks get: ``output.width`` x ``output.height``, labelled and marked. Never camera
     pixels."""
     result: Image
-    """(S, S, 3) uint8 RGB: the network's picture alone, unlabelled, unmirrored."""
+    """(h, w, 3) uint8 RGB: what the engine generated, as large as the output needs it, unlabelled,
+    unmirrored."""
     view: View | None
     """None without a frame and in panic."""
     status: Status
@@ -106,6 +113,8 @@ class Puppeteer:
         self._motion = Motion(settings.motion, self._landmarks, settings.tracking.zoom)
         self._smoother = self._new_smoother()
         self._denoise = Denoiser()
+        carries = engine.bundle.family == "compact"
+        self._composer = Composer(settings.output, carries=carries)
         self.avatar: Avatar | None = None
         self._neutral: Keypoints | None = None
         # The output lies between two poses: at weight 0 the first, at 1 the second.
@@ -123,12 +132,21 @@ class Puppeteer:
 
     @property
     def settings(self) -> Settings:
-        """May be replaced while running; the next step uses the new ones."""
+        """May be replaced while running; the next step uses the new ones, but for how the output is
+        composed: that is prepared beside, some steps long. The output's size stays: no virtual
+        camera can change it."""
         return self._settings
 
     @settings.setter
     def settings(self, settings: Settings) -> None:
-        before, self._settings = self._settings, settings
+        before = self._settings
+        size = before.output.width, before.output.height
+        if (settings.output.width, settings.output.height) != size:
+            _log.warning("the output stays %dx%d until puppetcam is started again", *size)
+            output = replace(settings.output, width=size[0], height=size[1])
+            settings = replace(settings, output=output)
+        self._settings = settings
+        self._composer.change(settings.output)
         self._motion.settings = settings.motion
         if settings.camera.mirror != before.camera.mirror:
             # Another picture altogether: nothing of the old one holds.
@@ -156,6 +174,7 @@ class Puppeteer:
 
     def set_avatar(self, avatar: Avatar) -> None:
         """Animate this avatar from the next step on; the driver's reference is kept."""
+        self._composer.show(avatar)
         self._neutral = self._engine.set_avatar(avatar.image)
         self._motion.set_avatar(self._neutral)
         self.avatar = avatar
@@ -297,23 +316,27 @@ class Puppeteer:
         view: View | None = None,
         landmarks: Points | None = None,
     ) -> Step:
-        result = self._engine.generate(pose)
+        scene = self._composer.scene
+        if scene.carrier is None:
+            result = self._engine.generate(pose)
+        else:
+            result = self._engine.generate(pose, scene.carrier)
         marks.append(self._clock())
-        picture = self._composed(result, now)
+        picture, alpha = self._composed(scene, result, now)
         marks.append(self._clock())
         names = ("face", "keypoints", "motion", "generate", "compose")
         stages = dict(zip(names, np.diff(marks).tolist(), strict=True))
-        frame = Frame(picture, now, self._index)
+        frame = Frame(picture, now, self._index, alpha)
         return Step(frame, result, view, status, stages, landmarks)
 
-    def _composed(self, result: Image, now: float) -> Image:
-        output = self._settings.output
-        picture = compose(result, output.width, output.height)
-        if output.mirror:
+    def _composed(self, scene: Scene, result: Image, now: float) -> tuple[Image, Matte | None]:
+        picture, alpha = scene.compose(result)
+        if self._settings.output.mirror:
             picture = np.asarray(cv2.flip(picture, 1), np.uint8)
+            alpha = None if alpha is None else np.asarray(cv2.flip(alpha, 1), np.uint8)
         draw_label(picture, self._settings.label)
         self.mark.apply(picture, now)
-        return picture
+        return picture, None if alpha is None else with_label(alpha, self._settings.label)
 
     def _card(self, now: float) -> Step:
         self._moved_at, self._missed = now, True

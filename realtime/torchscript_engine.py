@@ -89,8 +89,9 @@ class TorchScriptEngine:
         presence = found.get("presence")
         return _to_keypoints(found), 1.0 if presence is None else float(presence[0])
 
-    def generate(self, keypoints: Keypoints) -> Image:
-        """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture."""
+    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+        """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture; of the carrier's size
+        where one is given. See ``Engine``."""
         if self._carrier is None:
             raise EngineError("the engine has no avatar yet: set_avatar comes before generate")
         driving = {
@@ -100,7 +101,8 @@ class TorchScriptEngine:
         found = self._graphs["frame"](self._avatar | driving)
         # Fresh, since finishing uses them up and the CPU's may be constants of the graph.
         return finish(
-            {name: one.cpu().numpy().copy() for name, one in found.items()}, self._carrier
+            {name: one.cpu().numpy().copy() for name, one in found.items()},
+            carrier or self._carrier,
         )
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from models.bundle import open_bundle
 from models.keypoints import Keypoints
 from puppetcam.cli import main
 from realtime.avatar import Avatar
-from realtime.compose import compose
+from realtime.scene import Scene
 
 ROOT = Path(__file__).parent.parent
 AMARA = ROOT / "realtime" / "avatars" / "amara.png"
@@ -89,12 +89,15 @@ def test_another_avatar_is_seen_by_its_pixels() -> None:
     red, blue = (np.full((512, 512, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 200)))
     settings = load_settings()
     change = ChangeWatcher(Avatar("red", red), Avatar("blue", blue), settings, asked_at=5.0)
-    still_red = compose(red // 2 + 60, 640, 480)  # moved, lit otherwise: still nearer to red
+    still_red = Scene(Avatar("", red // 2 + 60), settings.output, carries=False).compose(
+        red // 2 + 60
+    )[0]  # moved, lit otherwise: still nearer to red
     change.see(still_red, 5.02)
     assert not change.over(5.10)
     assert change.outcome(33.0) is None
-    change.see(compose(blue, 640, 480), 5.21)
-    change.see(compose(blue, 640, 480), 5.24)
+    still_blue = Scene(Avatar("", blue), settings.output, carries=False).compose(blue)[0]
+    change.see(still_blue, 5.21)
+    change.see(still_blue, 5.24)
     assert not change.over(5.70)
     assert change.over(5.72)
     found = change.outcome(33.0)

@@ -1,70 +1,172 @@
+"""Scenes that change while pictures go on."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
+from drawn_face import face
 
-from realtime.compose import compose
-from realtime.frame import Image
-
-
-def noise(side: int) -> Image:
-    return np.random.default_rng(3).integers(0, 256, (side, side, 3), np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("width", "height"), [(640, 480), (480, 640), (1280, 720), (256, 256), (300, 258), (64, 48)]
-)
-def test_result_has_the_asked_size(width: int, height: int) -> None:
-    composed = compose(noise(256), width, height)
-    assert composed.shape == (height, width, 3)
-    assert composed.dtype == np.uint8
-    assert composed.flags.c_contiguous
+from config.errors import SettingsError
+from config.schema import LabelSettings, OutputSettings
+from realtime.avatar import Avatar
+from realtime.compose import Composer, matte_of
+from realtime.crop import Crop
+from realtime.cutout import cut_out, with_label
+from realtime.frame import Frame
+from realtime.scene import Scene
 
 
-def test_picture_stands_whole_and_unchanged_in_the_middle_where_it_needs_no_scaling() -> None:
-    picture = noise(128)
-    composed = compose(picture, 200, 128)
-    np.testing.assert_array_equal(composed[:, 36:164], picture)
+def output(**more: str) -> OutputSettings:
+    return OutputSettings(width=96, height=64, **more)  # type: ignore[arg-type]
 
 
-def test_same_size_is_a_copy() -> None:
-    picture = noise(64)
-    composed = compose(picture, 64, 64)
-    np.testing.assert_array_equal(composed, picture)
-    assert not np.shares_memory(composed, picture)
+def avatar(name: str = "one", level: int = 90) -> Avatar:
+    full = np.full((160, 160, 3), level, np.uint8)
+    crop = Crop(80, 80, 100)
+    matte = np.zeros((160, 160), np.uint8)
+    matte[60:, 50:110] = 255
+    landmarks = face((80, 80), 50)
+    return Avatar(name, crop.cut(full, 64), full=full, crop=crop, landmarks=landmarks, matte=matte)
 
 
-def test_one_colour_stays_itself_and_its_sides_are_0_45_of_it() -> None:
-    picture = np.full((100, 100, 3), (200, 100, 40), np.uint8)
-    composed = compose(picture, 160, 120)
-    np.testing.assert_array_equal(
-        composed[:, 20:140], np.broadcast_to((200, 100, 40), (120, 120, 3))
+def settle() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "compose":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_changed_settings_show_once_their_scene_is_made() -> None:
+    composer = Composer(output(), carries=True)
+    composer.show(avatar())
+    before = composer.scene
+    composer.change(output(compose="place"))
+    settle()
+    assert composer.scene is not before
+    assert composer.scene.settings.compose == "place"
+
+
+def test_a_change_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    class Slow(Scene):
+        def __init__(self, shown: Avatar, settings: OutputSettings, **more: object) -> None:
+            if settings.compose == "crop":
+                assert go_on.wait(10)
+            super().__init__(shown, settings, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("realtime.compose.Scene", Slow)
+    composer = Composer(output(), carries=True)
+    composer.show(avatar())
+    before = composer.scene
+    composer.change(output(compose="crop"))
+    composer.change(output(compose="place"))  # nor do later ones queue up behind it
+    composer.change(output(compose="fit", background="green"))
+    for _ in range(3):
+        assert composer.scene is before
+    go_on.set()
+    settle()
+    assert composer.scene.settings.background == "green"
+
+
+def test_a_scene_of_an_avatar_that_is_gone_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, begun = threading.Event(), threading.Event()
+
+    class Slow(Scene):
+        def __init__(self, shown: Avatar, settings: OutputSettings, **more: object) -> None:
+            super().__init__(shown, settings, **more)  # type: ignore[arg-type]
+            if threading.current_thread().name == "compose":
+                begun.set()
+                assert go_on.wait(10)
+
+    monkeypatch.setattr("realtime.compose.Scene", Slow)
+    composer = Composer(output(), carries=True)
+    composer.show(avatar("one"))
+    composer.change(output(compose="place"))
+    assert begun.wait(10)
+    later = threading.Timer(0.05, go_on.set)
+    later.start()
+    composer.show(avatar("two"))
+    settle()
+    assert composer.scene.avatar.name == "two"
+    assert composer.scene.settings.compose == "place"
+
+
+def test_settings_that_cannot_be_followed_are_told_and_left(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    composer = Composer(output(), carries=True)
+    composer.show(avatar("one"))
+    missing = str(tmp_path / "gren")
+    composer.change(output(background=missing))
+    with caplog.at_level(logging.WARNING):
+        settle()
+    assert "gren: there is no such file" in caplog.text
+    assert "one of avatar, green, alpha" in caplog.text
+    assert composer.scene.settings.background == "avatar"
+    composer.show(avatar("two"))  # nor do they stop another avatar
+    assert composer.scene.avatar.name == "two"
+    with pytest.raises(SettingsError, match="gren"):
+        Composer(output(background=missing), carries=True).show(avatar())
+
+
+def test_a_background_that_is_gone_later_stays(tmp_path: Path) -> None:
+    path = tmp_path / "wall.png"
+    cv2.imwrite(str(path), np.full((64, 96, 3), (10, 20, 200), np.uint8))
+    composer = Composer(output(background=str(path)), carries=True)
+    composer.show(avatar("one"))
+    path.unlink()
+    composer.show(avatar("two"))
+    scene = composer.scene
+    assert scene.carrier is not None
+    still = scene.carrier(
+        np.zeros((2, 64, 64), np.float32),
+        np.zeros((3, 256, 256), np.float32),
+        np.ones((1, 256, 256), np.float32),
     )
-    np.testing.assert_array_equal(composed[:, :20], np.broadcast_to((90, 45, 18), (120, 20, 3)))
-    np.testing.assert_array_equal(composed[:, 140:], np.broadcast_to((90, 45, 18), (120, 20, 3)))
+    assert (scene.compose(still)[0][3, 3] == (200, 20, 10)).all()
 
 
-def test_upscaling_is_sharper_than_linear() -> None:
-    picture = np.zeros((64, 64, 3), np.uint8)
-    picture[:, 32:] = 200
-    edge = compose(picture, 256, 256)[128].astype(int)[:, 0]
-    # A linear edge rises by 50 per pixel at four times the size (200 over 4 pixels).
-    assert np.diff(edge).max() > 55
+def test_the_rate_and_mirroring_need_no_new_scene() -> None:
+    composer = Composer(output(), carries=True)
+    composer.show(avatar())
+    before = composer.scene
+    composer.change(OutputSettings(width=96, height=64, fps=25.0, mirror=True))
+    settle()
+    assert composer.scene is before
 
 
-def test_sides_are_blurred() -> None:
-    picture = np.zeros((128, 128, 3), np.uint8)
-    picture[::2] = 255  # lines one pixel high
-    side = compose(picture, 256, 128)[:, :60].astype(float)
-    assert np.abs(np.diff(side, axis=0)).max() <= 3
-    assert side.mean() == pytest.approx(127.5 * 0.45, abs=2)
+def test_a_pictures_own_transparency_is_the_matte() -> None:
+    shown = avatar()
+    assert matte_of(shown) is shown.matte
+    with pytest.raises(SettingsError, match="avatar bare has no picture to cut a person out of"):
+        matte_of(Avatar("bare", shown.image))
 
 
-def test_sides_show_the_colours_of_their_height() -> None:
-    picture = np.zeros((128, 128, 3), np.uint8)
-    picture[:64, :, 0] = 240  # red above
-    picture[64:, :, 2] = 240  # blue below
-    composed = compose(picture, 256, 128)
-    top, bottom = composed[4, 10], composed[-4, 10]
-    assert top[0] > 80
-    assert top[2] < 20
-    assert bottom[2] > 80
-    assert bottom[0] < 20
+def test_cutting_out_gives_the_persons_colours_and_the_label_back() -> None:
+    alpha = np.zeros((200, 300), np.uint8)
+    alpha[:, 100:200] = 255
+    alpha[:, 95:100] = 128
+    person = np.array((200, 120, 40))
+    green = np.array((0, 255, 0))
+    cover = alpha[..., None] / 255
+    image = np.rint(person * cover + green * (1 - cover)).astype(np.uint8)
+    label = LabelSettings(opacity=1.0)
+    found = cut_out(Frame(image, 0.0, 0, with_label(alpha, label)))
+    assert found.shape == (200, 300, 4)
+    assert np.abs(found[:150, 95:200, :3].astype(int) - person).max() <= 2
+    np.testing.assert_array_equal(found[:150, :, 3], alpha[:150])
+    assert found[170:, 240:, 3].max() == 255  # the label at the lower right is not transparent
+    opaque = cut_out(Frame(image, 0.0, 0))
+    assert (opaque[..., 3] == 255).all()
+    np.testing.assert_array_equal(opaque[..., :3], image)
+
+
+def test_making_a_scene_at_720p_is_quick() -> None:
+    began = time.process_time()
+    Composer(OutputSettings(width=1280, height=720), carries=True).show(avatar())
+    assert time.process_time() - began < 2

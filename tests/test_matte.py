@@ -1,56 +1,85 @@
-"""People cut out of their portraits."""
-
-from pathlib import Path
+"""Whom the matte keeps: drawn people, whose outline is known, and closed forms."""
 
 import cv2
 import numpy as np
 import pytest
 
-from realtime.performer import Appearance, Moment, draw
-from training.data import SIZE, Portraits
-from training.matte import SMALL, matte, mattes
+from drawing import texture
+from drawing.appearance import Appearance
+from drawing.moment import Moment
+from drawing.sitter import Sitter, View
+from realtime.frame import Image
+from realtime.matte import foreground, guided, person_matte
+from realtime.portraits import PORTRAITS
+
+SIDE = 384
 
 
-@pytest.fixture(scope="module")
-def portrait() -> tuple[np.ndarray, np.ndarray]:
-    picture, truth = draw(Appearance(), Moment(), SIZE, SIZE)
-    return picture, truth.landmarks
-
-
-def test_a_matte_has_the_face_and_not_the_upper_corners(
-    portrait: tuple[np.ndarray, np.ndarray],
-) -> None:
-    picture, landmarks = portrait
-    found = matte(picture, landmarks)
-    assert found.shape == (SMALL, SMALL)
-    assert set(np.unique(found)) == {0, 255}
-    x, y = (landmarks * SMALL / SIZE).astype(int).T
-    assert (found[y, x] == 255).all()
-    assert (found[:8, :8] == 0).all()
-    assert (found[:8, -8:] == 0).all()
-
-
-def test_a_person_before_a_plain_wall_is_cut_at_the_wall(
-    portrait: tuple[np.ndarray, np.ndarray],
-) -> None:
-    _, landmarks = portrait
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    away = np.hypot(columns - landmarks[:, 0].mean(), rows - landmarks[:, 1].mean())
-    person = away < 0.62 * np.ptp(landmarks[:, 1])
-    person[int(landmarks[:, 1].max()) :, SIZE // 2 - 40 : SIZE // 2 + 40] = True
-    scene = np.where(person[..., None], [210, 160, 130], [30, 30, 30]).astype(np.uint8)
-    found = cv2.resize(matte(scene, landmarks), (SIZE, SIZE)) > 127
-    assert (found == person).mean() > 0.97
-
-
-def test_mattes_are_made_once_and_read_afterwards(
-    tmp_path: Path, portrait: tuple[np.ndarray, np.ndarray]
-) -> None:
-    picture, landmarks = portrait
-    two = Portraits(
-        np.stack([picture] * 2), np.stack([landmarks] * 2), np.zeros((2, 48), np.float32)
+def drawn(look: Appearance) -> tuple[Image, np.ndarray, np.ndarray]:
+    """A drawn person before a wall, his landmarks, and where he really is."""
+    sitter, moment = Sitter(look), Moment()
+    view = View(SIDE, SIDE, 0.85 * SIDE / 4, SIDE / 2, 0.46 * SIDE)
+    marks = sitter.truth(moment, view).landmarks
+    tall = float(np.ptp(marks[:, 1]))
+    view = View(SIDE, SIDE, view.scale * 0.5 * SIDE / tall, SIDE / 2, 0.46 * SIDE)
+    marks = sitter.truth(moment, view).landmarks
+    picture = texture.backdrop(look, SIDE, SIDE)
+    pink, cyan = (
+        np.full((SIDE, SIDE, 3), colour, np.uint8) for colour in ((255, 0, 255), (0, 255, 255))
     )
-    made = mattes(two, tmp_path / "run" / "mattes.npy")
-    np.testing.assert_array_equal(made[0], matte(picture, landmarks))
-    np.save(tmp_path / "run" / "mattes.npy", made[:1])
-    assert len(mattes(two, tmp_path / "run" / "mattes.npy")) == 1
+    for canvas in (picture, pink, cyan):
+        sitter.draw(canvas, moment, view, detail=1.0)
+    person = np.abs(pink.astype(int) - cyan).max(axis=2) < 128
+    return picture, marks.astype(np.float32), person
+
+
+@pytest.mark.parametrize("name", list(PORTRAITS))
+def test_drawn_people_are_found(name: str) -> None:
+    picture, marks, person = drawn(PORTRAITS[name][0])
+    found = person_matte(picture, marks) > 127
+    overlap = (found & person).sum() / (found | person).sum()
+    assert overlap > 0.93
+
+
+def test_the_same_picture_gives_the_same_matte() -> None:
+    picture, marks, _ = drawn(PORTRAITS["amara"][0])
+    cv2.setRNGSeed(5)
+    first = person_matte(picture, marks)
+    np.testing.assert_array_equal(first, person_matte(picture, marks))
+
+
+def test_only_what_is_around_the_face_is_looked_at() -> None:
+    picture, marks, _ = drawn(PORTRAITS["mio"][0])
+    wide = np.full((SIDE, 5 * SIDE, 3), picture[0, 0], np.uint8)
+    wide[:, :SIDE] = picture
+    matte = person_matte(wide, marks)
+    assert matte.shape == (SIDE, 5 * SIDE)
+    assert not matte[:, 3 * SIDE :].any()
+    assert matte[:, :SIDE].any()
+
+
+def test_an_edge_is_drawn_where_the_picture_has_it() -> None:
+    picture = np.full((96, 96, 3), 40, np.uint8)
+    picture[:, 48:] = 210
+    rough = np.zeros((96, 96), np.float32)
+    rough[:, 44:] = 1  # four pixels off
+    fine = guided(picture, picture, rough, 6)
+    steps = np.diff(fine[40])
+    assert steps.argmax() == 47
+    assert steps.max() > 3 * steps[43]  # where the rough one had it
+
+
+def test_no_rim_of_the_old_background_comes_along() -> None:
+    matte = np.zeros((80, 80), np.float32)
+    matte[:, 40:] = 1
+    matte = cv2.GaussianBlur(matte, (0, 0), 2)
+    person, wall = np.array((200.0, 120, 40)), np.array((10.0, 10, 250))
+    cover = matte[..., None]
+    picture = np.rint(person * cover + wall * (1 - cover)).astype(np.uint8)
+    found = foreground(picture, np.rint(matte * 255).astype(np.uint8)).astype(int)
+    seen = matte > 0.05
+    before = np.abs(picture.astype(int) - person)[seen].max()
+    assert before > 150
+    # What is left weighs little: by the matte it is nearly invisible.
+    rest = (np.abs(found - person) * cover)[seen].max()
+    assert rest < 60

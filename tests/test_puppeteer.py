@@ -39,7 +39,7 @@ class DotEngine:
         self.bundle = Bundle(
             path=Path(),
             name="dots",
-            family="compact",
+            family="first-order",
             format="onnx",
             precision="fp32",
             size=SIZE,

@@ -1,0 +1,244 @@
+"""The animated square on the output's picture: where it lies, what is around and behind it.
+
+What stands still is made once, for an avatar and the output's settings, at the output's size: the
+avatar's picture (enlarged there, crisply, and not frame by frame), the background, the matte. Each
+frame only the region that moves is made anew, from that picture's own pixels.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from config.errors import SettingsError
+from config.schema import OutputSettings
+from realtime.avatar import Avatar
+from realtime.carry import MARGIN, Box, Carrier
+from realtime.cutout import KEY
+from realtime.frame import Image
+from realtime.matte import Matte, foreground
+from realtime.scaling import placed, scaled
+
+_BACKDROP_PX = 48
+"""Shorter side of the small copy that is blurred for the backdrop."""
+_BACKDROP_LIGHT = 0.45
+"""Brightness of the backdrop against the picture's."""
+_REACH = 0.125
+"""Of the square's side: pixels so far beyond the output are kept, to move in."""
+_SOFT = 0.06
+"""Of the square's side: so softly a square without carrying, or a cut-off person, ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the avatar's whole picture and the network's square in it lie, output pixels."""
+
+    scale: float
+    """Output pixels per pixel of the whole picture."""
+    left: float
+    top: float
+    """The whole picture's upper left corner."""
+    square: Box
+    picture: Box
+    """What the output shows of the whole picture."""
+
+
+def lay_out(avatar: Avatar, settings: OutputSettings) -> Layout:
+    """The layout for ``settings.compose``."""
+    width, height = settings.width, settings.height
+    full, left, top, length = _whole(avatar)
+    tall, wide = full.shape[:2]
+    # People stand on the lower edge, in front of another background: no chest ends in the air.
+    low = 0.5 if settings.background == "avatar" else 1.0
+    match settings.compose:
+        case "fit":
+            side = min(width, height)
+            x, y = (width - side) // 2, int((height - side) * low)
+        case "crop":
+            side = max(width, height)
+            x, y = (width - side) // 2, (height - side) // 2
+        case "place":
+            cover = max(width / wide, height / tall)
+            side = max(2, min(int(np.ceil(cover * length - 1e-6)), width, height))
+            scale = side / length
+            x = round(_covering((width - side) / 2, left * scale, wide * scale, width, 0.5))
+            y = round(_covering((height - side) / 2, top * scale, tall * scale, height, low))
+    scale = side / length
+    # Where less than three quarters of a pixel are missing, there is no border to be seen.
+    shown = Box(
+        max(0, int(np.ceil(x - left * scale - 0.75))),
+        max(0, int(np.ceil(y - top * scale - 0.75))),
+        min(width, int(np.floor(x + (wide - left) * scale + 0.75))),
+        min(height, int(np.floor(y + (tall - top) * scale + 0.75))),
+    )
+    square = Box(x, y, x + side, y + side)
+    return Layout(scale, x - left * scale, y - top * scale, square, shown)
+
+
+class Scene:
+    """One avatar in the output's picture. Making it takes a while; composing is quick."""
+
+    def __init__(
+        self,
+        avatar: Avatar,
+        settings: OutputSettings,
+        *,
+        carries: bool,
+        matte: Matte | None = None,
+        background: Image | None = None,
+    ) -> None:
+        """``carries``: the engine moves pixels by a ``Carrier``. For another background than the
+        avatar's own: ``matte``, of the avatar's whole picture, and ``background`` where it is a
+        picture, of any size. Raises SettingsError where these networks cannot have another one."""
+        self.avatar, self.settings = avatar, settings
+        if matte is not None and not carries:
+            raise SettingsError(
+                f"output.background={settings.background} needs networks that tell where each "
+                "pixel went, a bundle of the compact family; or take output.background=avatar"
+            )
+        layout = lay_out(avatar, settings)
+        square, frame = layout.square, Box(0, 0, settings.width, settings.height)
+        side = square.size[0]
+        self._square = square
+        # The whole picture shows: what moves has to fade into it.
+        whole = matte is not None or settings.compose == "place"
+        fading = whole and carries
+        region = square.grown(round(side * MARGIN)) if fading else square
+        self._region = region.within(layout.picture if whole else frame)
+        around = frame.grown(round(side * _REACH))
+        here = frame.seen_from(around).part
+        full = _whole(avatar)[0]
+        still = _put(full if matte is None else foreground(full, matte), layout, around)
+        cover: Matte | None = None
+        if matte is None:
+            self._ground = _backdrop(full if whole else avatar.image, *frame.size)
+            self._static = self._ground.copy()
+            if whole:
+                self._static[layout.picture.part] = still[here][layout.picture.part]
+        else:
+            cover = _ended(_put(matte, layout, around), layout, frame, around)
+            self._ground = _behind(background, settings)
+            self._static = mixed(still[here], self._ground, cover[here])
+        self._alpha = None
+        if cover is not None and settings.background == "alpha":
+            self._alpha = cover[here].copy()
+        self.carrier: Carrier | None = None
+        """For ``Engine.generate``; None: the engine's own does."""
+        if carries and (whole or side != avatar.image.shape[0]):
+            places = square.seen_from(around), self._region.seen_from(around)
+            self.carrier = Carrier(still, *places, matte=cover, fading=fading)
+        self._weights = _soft_edged(side) if whole and not carries else None
+
+    def compose(self, result: Image) -> tuple[Image, Matte | None]:
+        """The output's picture, fresh, (height, width, 3) uint8 RGB, and its transparency (height,
+        width) where the settings ask for it. ``result``: what the engine generated, with
+        ``carrier`` where there is one."""
+        place = self._region.part
+        matte = None
+        if self.carrier is not None:
+            matte = self.carrier.matte
+        else:
+            part = self._region.seen_from(self._square).part
+            result = scaled(result, *self._square.size)[part]
+            if self._weights is not None:
+                weights = self._weights[part]
+                result = np.asarray(
+                    cv2.blendLinear(result, self._static[place], weights, 1 - weights), np.uint8
+                )
+        if matte is not None:
+            result = mixed(result, self._ground[place], matte)
+        picture = self._static.copy()
+        picture[place] = result
+        if self._alpha is None or matte is None:
+            return picture, None
+        alpha = self._alpha.copy()
+        alpha[place] = matte
+        return picture, alpha
+
+
+def mixed(person: Image, background: Image, matte: Matte) -> Image:
+    """The person before the background, all of one size."""
+    cover = cv2.merge((matte, matte, matte))
+    front = cv2.multiply(person, cover, scale=1 / 255)
+    back = cv2.multiply(background, cv2.bitwise_not(cover), scale=1 / 255)
+    return np.asarray(cv2.add(front, back), np.uint8)
+
+
+def _whole(avatar: Avatar) -> tuple[Image, float, float, float]:
+    """The avatar's whole picture, and the corner and side of the square in it; pixels, counted from
+    the picture's corner, not from its first pixel's centre."""
+    image = avatar.image
+    if avatar.full is None or avatar.crop is None:
+        return image, 0.0, 0.0, float(image.shape[0])
+    crop, last = avatar.crop, image.shape[0] - 1
+    length = crop.side * (last + 1) / last
+    return avatar.full, crop.cx + 0.5 - length / 2, crop.cy + 0.5 - length / 2, length
+
+
+def _covering(wanted: float, inner: float, length: float, room: float, rest: float) -> float:
+    """Where the square, ``inner`` into a picture of ``length``, has to start so that the picture
+    covers ``room``, as near as may be to ``wanted``; a picture too short leaves ``rest`` of the gap
+    before it."""
+    if length < room:
+        return (room - length) * rest + inner
+    return min(max(wanted, room - length + inner), inner)
+
+
+def _put(picture: Image, layout: Layout, around: Box) -> Image:
+    """The whole picture, or its matte, as it lies in the output, seen in ``around``."""
+    left, top = layout.left - around.left, layout.top - around.top
+    return placed(picture, layout.scale, left, top, *around.size)
+
+
+def _ended(cover: Matte, layout: Layout, frame: Box, around: Box) -> Matte:
+    """The matte without what lies beyond the picture: softly at its sides and above, where the
+    picture ends within the output."""
+    picture = layout.picture.seen_from(around)
+    ramp = max(2, round(layout.square.size[0] * _SOFT))
+    xs, ys = (np.arange(length, dtype=np.float32) for length in reversed(cover.shape))
+    across, down = np.ones_like(xs), np.ones_like(ys)
+    if layout.picture.left > 0:
+        across = np.minimum(across, (xs - picture.left) / ramp)
+    if layout.picture.right < frame.right:
+        across = np.minimum(across, (picture.right - 1 - xs) / ramp)
+    if layout.picture.top > 0:
+        down = np.minimum(down, (ys - picture.top) / ramp)
+    if layout.picture.bottom < frame.bottom:
+        down = np.where(ys < picture.bottom, down, 0)
+    kept = np.clip(np.minimum.outer(down, across), 0, 1)
+    return np.asarray(cover * kept + 0.5).astype(np.uint8)
+
+
+def _behind(background: Image | None, settings: OutputSettings) -> Image:
+    """The background at the output's size: as much of the picture as covers it, or the key."""
+    width, height = settings.width, settings.height
+    if background is None:
+        return np.full((height, width, 3), KEY, np.uint8)
+    tall, wide = background.shape[:2]
+    scale = max(width / wide, height / tall)
+    left, top = (width - wide * scale) / 2, (height - tall * scale) / 2
+    found = placed(background, scale, left, top, width, height)
+    # The output is flipped as a whole at the end: what is written on a wall stays readable.
+    return np.asarray(cv2.flip(found, 1), np.uint8) if settings.mirror else found
+
+
+def _backdrop(image: Image, width: int, height: int) -> Image:
+    """The middle of ``image`` that has the output's shape, blurred on a small copy."""
+    cover = min(image.shape[1] / width, image.shape[0] / height)
+    cut_width, cut_height = max(1, int(width * cover)), max(1, int(height * cover))
+    left, top = (image.shape[1] - cut_width) // 2, (image.shape[0] - cut_height) // 2
+    cut = image[top : top + cut_height, left : left + cut_width]
+    shrink = _BACKDROP_PX / min(width, height)
+    small_size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    small = cv2.resize(cut, small_size, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(small, (0, 0), _BACKDROP_PX / 16, borderType=cv2.BORDER_REPLICATE)
+    dark = cv2.convertScaleAbs(blurred, alpha=_BACKDROP_LIGHT)
+    return np.asarray(cv2.resize(dark, (width, height)), np.uint8)
+
+
+def _soft_edged(side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """(side, side): 0 at the border, 1 inside."""
+    steps = np.arange(side, dtype=np.float32)
+    ramp = np.clip(np.minimum(steps, steps[::-1]) / max(side * _SOFT, 1), 0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return np.asarray(np.minimum.outer(ramp, ramp), np.float32)
