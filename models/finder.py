@@ -43,10 +43,9 @@ class FaceFinder(nn.Module):
         self.up2 = conv(64 + 48, 48)
         self.up1 = conv(48 + 32, 32)
         self.head = nn.Conv2d(32, 4, 1)
+        # Few cells hold a face: begin with that belief (Lin et al. 2017, focal loss).
         nn.init.zeros_(self.head.weight)
-        with torch.no_grad():
-            # Few cells hold a face: begin with that belief (Lin et al. 2017, focal loss).
-            self.head.bias.copy_(torch.tensor([-4.0, 0.0, 0.0, 0.0]))
+        self.head.bias = nn.Parameter(torch.tensor([-4.0, 0.0, 0.0, 0.0]))
 
     def forward(self, image: Tensor) -> Peaks:
         """H and W are multiples of 16."""

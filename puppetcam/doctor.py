@@ -115,12 +115,7 @@ def _opencv() -> Iterator[Finding]:
         else:
             yield _bad("OpenCV", f"cannot be imported: {error}", OPENCV_FIX)
         return
-    cascade = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-    if not hasattr(cv2, "CascadeClassifier") or not cascade.is_file():
-        yield _bad(
-            "OpenCV", f"{cv2.__version__} finds no faces: OpenCV 5 left that out", OPENCV_FIX
-        )
-    elif len(installed) > 1:
+    if len(installed) > 1:
         found = ", ".join(installed)
         yield Finding("OpenCV", "problem", f"several overwrite each other: {found}", OPENCV_FIX)
     else:

@@ -1,22 +1,21 @@
 """Find the driver's face, follow it, stay on it.
 
-A Haar cascade (it ships with OpenCV) finds faces, seldom; a landmark network verifies and refines
-them, and then follows alone: each frame is read in the crop around the last frame's landmarks.
+A finder looks through the whole picture, seldom; a landmark network verifies and refines what it
+finds, and then follows alone: each frame is read in the crop around the last frame's landmarks.
 Who the face belongs to is not known: "the same face" means one that moves and grows without jumps.
 """
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import cv2
 import numpy as np
 
 from config.schema import EngineSettings, TrackingSettings
 from models.keypoints import Keypoints
 from models.landmarks import NAMES, indices
 from realtime.crop import CROP_RATIO, READ_RATIO, Crop, Points
+from realtime.finder import Finder
 from realtime.frame import Image
 
 if TYPE_CHECKING:
@@ -36,16 +35,11 @@ NEAR = 0.45
 """Farthest a face may be from the lost one to be the same, in sides of its crop."""
 JUMP = 0.35
 """Farthest a face moves from one frame to the next, in sides of its crop."""
-SEARCH_WIDTH = 320
-"""A video's pictures are searched at this width, pixels."""
-STILL_WIDTH = 960
-"""Still pictures are searched at this width: time matters less than a small face."""
-TILTS = (0.0, 25.0, -25.0)
-"""Degrees by which the picture is turned for the search, one more with each failed search."""
+MOST_FACES = 8
+"""More are not looked at."""
+STILL_SEARCHES = (8.0, 24.0)
+"""Still pictures are searched for faces from this part of their shorter side on, coarse first."""
 
-# The Haar box against the box of the landmarks, medians over portraits: 0.97 of its side high,
-# centred 0.077 of it lower.
-_HAAR_HEIGHT, _HAAR_LOWER = 0.97, 0.077
 _EYES = indices("right_eye_outer", "left_eye_outer")
 _MOUTH = indices("mouth_right", "mouth_left")
 _CHIN, _FOREHEAD = indices("chin", "forehead")
@@ -91,7 +85,7 @@ class Tracker(Protocol):
 
 
 class LandmarkTracker:
-    """``Tracker`` with a Haar cascade and a landmark network. Not thread-safe."""
+    """``Tracker`` with a face finder and a landmark network. Not thread-safe."""
 
     def __init__(
         self,
@@ -106,8 +100,7 @@ class LandmarkTracker:
         self._size = size
         self._min_face_px = settings.min_face_px
         self._is_bundle = is_bundle
-        path = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_alt2.xml"
-        self._cascade = cv2.CascadeClassifier(str(path))
+        self._finder = Finder()
         self._last: Face | None = None
         self._seen_at = -math.inf
         self.reset()
@@ -117,7 +110,6 @@ class LandmarkTracker:
         self._is_anybody = True
         self._misses = MISSES
         self._searched_at = -math.inf
-        self._searches = 0
 
     def track(self, image: Image, now: float) -> Face | None:
         """See ``Tracker``. Lost for a few frames, the face is looked for every ``SEARCH_S``."""
@@ -134,10 +126,11 @@ class LandmarkTracker:
         return self._follow(found, now) if found else None
 
     def find_all(self, image: Image) -> list[Face]:
-        """See ``Tracker``. Where the cascade finds none, the whole picture is tried as a face."""
+        """See ``Tracker``. Where the finder finds none, the whole picture is tried as a face."""
         faces: list[Face] = []
-        for tilt in TILTS:
-            faces = faces or self._verified(image, self._detect(image, tilt, STILL_WIDTH))
+        for part in STILL_SEARCHES:
+            least_px = max(min(image.shape[:2]) / part, self._min_face_px)
+            faces = faces or self._verified(image, self._detect(image, least_px))
         if not faces:
             whole = Crop.whole(image)
             faces = self._verified(image, [whole.scaled(part) for part in (1.0, 0.7, 1.5)])
@@ -145,16 +138,12 @@ class LandmarkTracker:
 
     def _follow(self, face: Face, now: float) -> Face:
         self._last, self._seen_at = face, now
-        self._misses, self._searches, self._is_anybody = 0, 0, False
+        self._misses, self._is_anybody = 0, False
         return face
 
     def _search(self, image: Image, now: float) -> Face | None:
-        tilt = TILTS[self._searches % len(TILTS)]
-        self._searches += 1
-        crops = self._detect(image, 0.0)
-        if not crops and tilt:
-            crops = self._detect(image, tilt)
-        # Haar misses faces that the network knows: try where it was, and where drivers mostly sit.
+        crops = self._detect(image, self._min_face_px)
+        # Try also where it was, and where drivers mostly sit.
         crops.append(Crop.around(self._last.landmarks) if self._last else Crop.whole(image))
         faces = self._verified(image, crops)
         last = self._last
@@ -164,24 +153,10 @@ class LandmarkTracker:
             faces = [face for face in faces if _distance(face, last) < NEAR]
         return min(faces, key=lambda face: _distance(face, last), default=None)
 
-    def _detect(self, image: Image, tilt: float, at_width: int = SEARCH_WIDTH) -> list[Crop]:
-        """Crops of the faces that the cascade sees in the picture turned by ``tilt`` degrees."""
-        shrink = min(1.0, at_width / image.shape[1])
-        small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-        middle = ((grey.shape[1] - 1) / 2, (grey.shape[0] - 1) / 2)
-        turn = cv2.getRotationMatrix2D(middle, tilt, 1.0)
-        if tilt:
-            grey = cv2.warpAffine(grey, turn, (grey.shape[1], grey.shape[0]))
-        least = max(int(self._min_face_px * shrink), 16)
-        boxes = self._cascade.detectMultiScale(grey, 1.15, 3, minSize=(least, least))
-        back = cv2.invertAffineTransform(turn)
-        crops = []
-        for x, y, side, _ in boxes:
-            centre = back @ [x + side / 2, y + side * (0.5 + _HAAR_LOWER), 1.0] / shrink
-            cut_side = float(side * _HAAR_HEIGHT * CROP_RATIO / shrink)
-            crops.append(Crop(float(centre[0]), float(centre[1]), cut_side))
-        return crops
+    def _detect(self, image: Image, least_px: float) -> list[Crop]:
+        """Crops around the faces that the finder sees, surest first."""
+        found = self._finder.find(image, least_px)[:MOST_FACES]
+        return [Crop(one.x, one.y, max(one.height * CROP_RATIO, 1.0)) for one in found]
 
     def _verified(self, image: Image, crops: list[Crop]) -> list[Face]:
         """The faces in these crops, each once."""

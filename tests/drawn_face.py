@@ -102,7 +102,7 @@ def keypoints_of(landmarks: NDArray[np.float32]) -> Keypoints:
 def draw_face(
     image: NDArray[np.uint8], centre: tuple[float, float], height: float, tilt: float = 0.0
 ) -> None:
-    """A simple face that the Haar cascade finds, ``height`` from hairline to chin."""
+    """A simple face that finders find, ``height`` from hairline to chin."""
     side, unit = 256, 1.6
     canvas = np.zeros((side, side, 4), np.float32)
 

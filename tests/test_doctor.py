@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import pytest
 
 import models.bundle
@@ -75,15 +74,6 @@ def test_a_changed_bundle_is_broken_and_the_rest_is_still_told(
     assert "networks" not in said.out
     assert "disk" in said.out
     assert said.err == ""
-
-
-def test_opencv_5_is_told_with_the_line_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(cv2, "CascadeClassifier")
-    monkeypatch.setattr(cv2, "__version__", "5.0.0")
-    found = one(list(examine(load_settings())), "OpenCV")
-    assert found.state == "broken"
-    assert found.detail.startswith("5.0.0 finds no faces")
-    assert found.fix.endswith('pip install "opencv-python>=4.10,<5"')
 
 
 def test_two_opencvs_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ def test_all_faces_of_a_picture_are_found_largest_first() -> None:
 
 def test_a_face_that_fills_the_picture_is_found() -> None:
     image = np.full((200, 180, 3), 120, np.uint8)
-    image[20:180, 25:155] = SKIN  # the cascade sees nothing here
+    image[20:180, 25:155] = SKIN  # the finder sees nothing here
     assert len(tracker().find_all(image)) == 1
 
 

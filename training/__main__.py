@@ -1,6 +1,7 @@
 """``python -m training STAGE --run DIR``: from portraits and clips to a bundle, stage by stage.
 
-``detector`` (landmarks), ``generator`` (needs the detector), ``bundle`` (export). Each stage may be
+``detector`` (landmarks), ``generator`` (needs the detector), ``bundle`` (export); ``finder``, the
+face finder, stands by itself. Each stage may be
 killed at any moment and goes on when the same command is given again.
 """
 
@@ -14,9 +15,11 @@ import torch
 
 from config.errors import PuppetcamError, SettingsError
 from models.compact import CompactModel, LandmarkDetector
+from realtime.finder import WEIGHTS
 from training import pairs
 from training.data import load_clips, load_portraits
 from training.drawn import drawn_clips
+from training.finder import People, train_finder, write_finder
 from training.generator import mean_face, train_generator
 from training.keypoints import evaluate_detector, gather, train_detector
 from training.loop import Schedule
@@ -29,7 +32,7 @@ DRAWN = (300, 10)
 def main(argv: list[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("stage", choices=["detector", "generator", "bundle"])
+    parser.add_argument("stage", choices=["detector", "generator", "bundle", "finder"])
     parser.add_argument("--run", type=Path, required=True, help="folder of states and weights")
     parser.add_argument("--portraits", type=Path, help="folder of portraits with landmarks.npz")
     parser.add_argument("--clips", type=Path, help="folder of clips with landmarks.npz")
@@ -53,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
                 _generator(arguments)
             case "bundle":
                 _bundle(arguments)
+            case "finder":
+                _finder(arguments)
     except PuppetcamError as error:
         print(f"training: {error}", file=sys.stderr)
         return error.exit_code
@@ -117,6 +122,18 @@ def _bundle(arguments: argparse.Namespace) -> None:
         licence=arguments.licence,
         origin=arguments.origin,
     )
+
+
+def _finder(arguments: argparse.Namespace) -> None:
+    portraits = load_portraits(_given(arguments, "portraits"))
+    drawn = drawn_clips(*DRAWN, arguments.run / "drawn.npz")
+    # As many drawn people as filmed ones.
+    clips = load_clips(_given(arguments, "clips"))
+    people = People(
+        portraits, mattes(portraits, arguments.run / "mattes.npy"), clips + drawn[: len(clips)]
+    )
+    network = train_finder(people, arguments.run / "finder", _schedule(arguments))
+    write_finder(network.cpu(), arguments.output or WEIGHTS.parent)
 
 
 def _detector_weights(run: Path) -> dict[str, torch.Tensor]:
