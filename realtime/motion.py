@@ -10,6 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from config.schema import MotionSettings
 from models.keypoints import Keypoints, inverse_2x2, motion_scale, relative_motion
@@ -133,7 +134,7 @@ class Motion:
         columns = [np.ones(len(keypoints.value)), *keypoints.value.T]
         height = 2 / CROP_RATIO  # of faces in avatars: unsupervised keypoints do not tell it
         if self._is_face:
-            columns.append(np.array([_forward(name) for name in NAMES]))
+            columns.append(forward())
             height = float(np.ptp(keypoints.value[:, 1]))
         self._face_width = WIDTH_OF_FACE * height
         basis = np.stack(columns, axis=1)
@@ -334,8 +335,10 @@ def _follow(stage: Crop, face: Crop, weight: float) -> Crop:
     return Crop(pulled.cx, pulled.cy, side)
 
 
-def _forward(name: str) -> float:
-    return next(depth for part, depth in _FORWARD.items() if part in name)
+def forward() -> NDArray[np.float64]:
+    """How far each landmark stands forward on a head, (48,), in face widths."""
+    parts = _FORWARD.items()
+    return np.array([next(depth for part, depth in parts if part in name) for name in NAMES])
 
 
 def _spectral_norm(matrices: Any) -> Any:

@@ -1,12 +1,13 @@
 """``python -m training STAGE --run DIR``: from portraits and clips to a bundle, stage by stage.
 
-``detector`` (landmarks), ``generator`` (needs the detector), ``bundle`` (export); ``finder``, the
-face finder, stands by itself. Each stage may be
+``detector`` (landmarks), ``generator`` (needs the detector), ``bundle`` (export). ``finder``, the
+face finder, and ``avatar``, fine-tuning on one person, stand by themselves. Each stage may be
 killed at any moment and goes on when the same command is given again.
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ import numpy as np
 import torch
 
 from config.errors import PuppetcamError, SettingsError
+from config.schema import TrackingSettings
 from models.compact import CompactModel, LandmarkDetector
+from realtime.face import open_tracker
 from realtime.finder import WEIGHTS
 from training import pairs
 from training.data import load_clips, load_portraits
@@ -24,6 +27,8 @@ from training.generator import mean_face, train_generator
 from training.keypoints import evaluate_detector, gather, train_detector
 from training.loop import Schedule
 from training.matte import mattes
+from training.personal import LEARNING_RATE, fine_tune, read_person
+from training.weights import NAME, SHIPPED, read_model, read_weights, write_weights
 
 DRAWN = (300, 10)
 """Drawn people, and frames of each."""
@@ -32,10 +37,11 @@ DRAWN = (300, 10)
 def main(argv: list[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("stage", choices=["detector", "generator", "bundle", "finder"])
+    parser.add_argument("stage", choices=["detector", "generator", "bundle", "finder", "avatar"])
     parser.add_argument("--run", type=Path, required=True, help="folder of states and weights")
     parser.add_argument("--portraits", type=Path, help="folder of portraits with landmarks.npz")
     parser.add_argument("--clips", type=Path, help="folder of clips with landmarks.npz")
+    parser.add_argument("--pictures", type=Path, help="avatar: a picture, a folder, or a film")
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default 60)")
     parser.add_argument("--batch", type=int, default=8, help="pairs a step (default 8)")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -58,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
                 _bundle(arguments)
             case "finder":
                 _finder(arguments)
+            case "avatar":
+                _avatar(arguments)
     except PuppetcamError as error:
         print(f"training: {error}", file=sys.stderr)
         return error.exit_code
@@ -89,7 +97,7 @@ def _generator(arguments: argparse.Namespace) -> None:
     model.detector.load_state_dict(_detector_weights(arguments.run))
     model.template.copy_(mean_face(portraits.landmarks, portraits.images.shape[1]))
     if arguments.start_from is not None:
-        begin = torch.load(arguments.start_from, weights_only=True)
+        begin = read_weights(arguments.start_from)
         missing = model.load_state_dict(begin, strict=False).missing_keys
         print(f"started from {arguments.start_from}, {len(missing)} tensors kept from here")
     model.to(arguments.device)
@@ -110,18 +118,22 @@ def _generator(arguments: argparse.Namespace) -> None:
 
 
 def _bundle(arguments: argparse.Namespace) -> None:
+    _export(read_model(arguments.run / "model.pt"), arguments)
+
+
+def _export(model: CompactModel, arguments: argparse.Namespace) -> None:
     from export.bundle import export_bundle
 
-    model = CompactModel()
-    model.load_state_dict(torch.load(arguments.run / "model.pt", weights_only=True))
+    output = _given(arguments, "output")
     export_bundle(
         model.eval(),
-        _given(arguments, "output"),
+        output,
         format="onnx",
         name="compact",
         licence=arguments.licence,
         origin=arguments.origin,
     )
+    write_weights(model, output / NAME)
 
 
 def _finder(arguments: argparse.Namespace) -> None:
@@ -134,6 +146,20 @@ def _finder(arguments: argparse.Namespace) -> None:
     )
     network = train_finder(people, arguments.run / "finder", _schedule(arguments))
     write_finder(network.cpu(), arguments.output or WEIGHTS.parent)
+
+
+def _avatar(arguments: argparse.Namespace) -> None:
+    model = read_model(arguments.start_from or SHIPPED)
+    tracker = open_tracker(TrackingSettings())
+    person = read_person(_given(arguments, "pictures"), tracker)
+    frames = len(person[1].images) if person[1] else 0
+    minutes = f"{arguments.minutes:g} minutes"
+    print(f"{len(person[0].images)} pictures, {frames} frames of film; {minutes}")
+    schedule = replace(_schedule(arguments), learning_rate=LEARNING_RATE)
+    model.to(arguments.device)
+    before, after = fine_tune(model, person, arguments.run / "avatar", schedule)
+    print(f"error at eyes and mouth on what it did not see: {before:.4f} -> {after:.4f}")
+    _export(model.cpu(), arguments)
 
 
 def _detector_weights(run: Path) -> dict[str, torch.Tensor]:

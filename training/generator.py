@@ -138,6 +138,16 @@ def train_generator(
     return model.eval()
 
 
+def pair_error(model: CompactModel, data: tuple[Tensor, ...]) -> float:
+    """Mean absolute difference (0..1) at eyes and mouth, of a batch that ``pairs.batch`` made."""
+    avatar, driving, start, end, true = data
+    with torch.no_grad():
+        code, keypoints = model.encode(avatar), model.keypoints(end)
+        image = model.generate(code, model.keypoints(start), keypoints)
+        weight = _region(keypoints) * true
+        return float(((image - driving).abs().mean(1, keepdim=True) * weight).sum() / weight.sum())
+
+
 def mean_face(landmarks: np.ndarray, size: int) -> Tensor:
     """The template of local affine frames: mean of landmarks (N, 48, 2) in pixels -> (48, 2)."""
     return torch.from_numpy((landmarks.mean(0) / (size - 1) * 2 - 1).astype(np.float32))

@@ -1,0 +1,83 @@
+"""Fine-tuning on one person, and the weights it starts from."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from config.errors import AvatarError, SettingsError, SourceError  # noqa: E402
+from config.schema import TrackingSettings  # noqa: E402
+from models.compact import CompactModel  # noqa: E402
+from realtime.assembly import SHIPPED as AVATARS  # noqa: E402
+from realtime.face import LandmarkTracker, open_tracker  # noqa: E402
+from training import personal  # noqa: E402
+from training.data import SIZE  # noqa: E402
+from training.loop import Schedule  # noqa: E402
+from training.personal import fine_tune, read_person  # noqa: E402
+from training.weights import read_model, read_weights, write_weights  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tracker() -> LandmarkTracker:
+    return open_tracker(TrackingSettings())
+
+
+def test_weights_come_back_as_they_were_to_half_precision(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = CompactModel()
+    path = tmp_path / "weights.safetensors"
+    write_weights(model, path)
+    assert path.stat().st_size < 0.6 * sum(4 * v.numel() for v in model.state_dict().values())
+    back = read_model(path).state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(back[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_what_holds_no_weights_is_one_line(tmp_path: Path) -> None:
+    for name in ("no.safetensors", "no.pt"):
+        with pytest.raises(SettingsError, match="no such file"):
+            read_weights(tmp_path / name)
+        (tmp_path / name).write_bytes(b"not weights at all")
+        with pytest.raises(SettingsError, match="holds no weights"):
+            read_weights(tmp_path / name)
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(SettingsError, match="other weights"):
+        read_model(tmp_path / "other.pt")
+
+
+def test_pictures_without_a_face_are_refused(tmp_path: Path, tracker: LandmarkTracker) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((300, 300, 3), 120, np.uint8))
+    with pytest.raises(AvatarError, match="no face in it"):
+        read_person(tmp_path, tracker)
+    with pytest.raises(SourceError):
+        read_person(tmp_path / "none.mp4", tracker)
+
+
+def test_a_folder_of_pictures_is_framed_as_networks_expect_it(tracker: LandmarkTracker) -> None:
+    portraits, clip = read_person(AVATARS, tracker)
+    assert clip is None
+    assert portraits.images.shape[1:] == (SIZE, SIZE, 3)
+    heights = np.ptp(portraits.landmarks[..., 1], axis=1) / SIZE
+    assert (np.abs(heights - 1 / 1.85) < 0.08).all()
+    nose, temple = 24, 45
+    assert (portraits.depth[:, nose] < portraits.depth[:, temple]).all()
+
+
+def test_fine_tuning_changes_the_generator_and_not_the_detector(
+    tmp_path: Path, tracker: LandmarkTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personal, "DRAWN", (2, 3))
+    monkeypatch.setattr(personal, "CHECKS", 1)
+    torch.manual_seed(0)
+    model = CompactModel()
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    person = read_person(AVATARS, tracker)
+    before, after = fine_tune(model, person, tmp_path, Schedule(9, 3e-4, steps=2))
+    assert 0 < before < 1
+    assert 0 < after < 1
+    assert after != before
+    changed = {n.split(".")[0] for n, v in model.state_dict().items() if not v.equal(start[n])}
+    assert changed == {"encoder", "motion", "painter"}
