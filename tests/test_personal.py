@@ -15,6 +15,7 @@ from realtime.assembly import SHIPPED as AVATARS  # noqa: E402
 from realtime.face import LandmarkTracker, open_tracker  # noqa: E402
 from training import personal  # noqa: E402
 from training.data import SIZE  # noqa: E402
+from training.generator import mean_face  # noqa: E402
 from training.loop import Schedule  # noqa: E402
 from training.personal import fine_tune, read_person  # noqa: E402
 from training.weights import read_model, read_weights, write_weights  # noqa: E402
@@ -73,8 +74,9 @@ def test_fine_tuning_changes_the_generator_and_not_the_detector(
     monkeypatch.setattr(personal, "CHECKS", 1)
     torch.manual_seed(0)
     model = CompactModel()
-    start = {name: value.clone() for name, value in model.state_dict().items()}
     person = read_person(AVATARS, tracker)
+    model.template.copy_(mean_face(person[0].landmarks, SIZE))
+    start = {name: value.clone() for name, value in model.state_dict().items()}
     before, after = fine_tune(model, person, tmp_path, Schedule(9, 3e-4, steps=2))
     assert 0 < before < 1
     assert 0 < after < 1

@@ -1,6 +1,7 @@
 """A compact model's weights in a file of nothing but numbers: what fine-tuning starts from."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: there is no such file of weights") from error
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+    except (OSError, SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         raise SettingsError(f"{path} holds no weights: {str(error).splitlines()[0]}") from error
     return {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
 
