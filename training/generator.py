@@ -42,7 +42,7 @@ class LossWeights:
     nothing, and then there would be no reason to blend in more."""
     edges: float = 1.0
     features: float = 0.10
-    landmarks: float = 1.0
+    landmarks: float = 3.0
     keep: float = 0.01
     """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
     smooth: float = 0.02
@@ -193,7 +193,7 @@ def _landmark_loss(found: Tensor, wanted: Tensor) -> Tensor:
     """Distance of landmarks, and of the lid and lip gaps, in -1..1."""
     upper, lower = GAPS
     gaps = (found[:, upper] - found[:, lower]) - (wanted[:, upper] - wanted[:, lower])
-    return (found - wanted).abs().mean() + gaps.abs().mean()
+    return (found - wanted).abs().mean() + 2 * gaps.abs().mean()
 
 
 def _unevenness(flow: Tensor) -> Tensor:
