@@ -125,7 +125,7 @@ class Actions:
         self._number = 0
         self._settings = settings
         self._panic = False
-        self._state = threading.Lock()
+        self._state = threading.RLock()
         self._open_finder = open_finder
         self._finder: Tracker | None = None
         self._finding = threading.Lock()
@@ -282,7 +282,9 @@ class Actions:
             try:
                 puppeteer.set_avatar(avatar)
             except PuppetcamError:
-                self._number = before
+                with self._state:
+                    if self._number == number:
+                        self._number = before
                 raise
 
         return self._ask(show)
