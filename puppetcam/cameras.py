@@ -99,32 +99,27 @@ def describe(
     if camera.users:
         lines.append(f"  in use by {in_use(camera.users)}")
     for text in _modes(camera.modes):
-        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 8)
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
     if camera.index in stills:
         lines.append(f"  {stills[camera.index]}")
     return lines
 
 
 def _modes(modes: "tuple[Mode, ...]") -> list[str]:
-    """One text a pixel format: its sizes, those with the same rates together."""
-    formats: dict[str, dict[tuple[float, ...], list[str]]] = {}
-    for mode in modes:
+    """Pixel formats with their sizes, MJPG first, formats with the same sizes together; of the
+    rates the highest (all of them are in the JSON)."""
+    sizes: dict[str, dict[str, list[str]]] = {}
+    for mode in sorted(modes, key=lambda mode: mode.letters != "MJPG"):
         size = f"{mode.width}x{mode.height}"
         if (mode.least_width, mode.least_height) != (mode.width, mode.height):
             size = f"{mode.least_width}x{mode.least_height} to {size}"
-        formats.setdefault(mode.letters, {}).setdefault(mode.fps, []).append(size)
-    return [
-        f"{letters}  "
-        + "; ".join(
-            f"{', '.join(sizes)} at {_rates(fps)} fps" if fps else ", ".join(sizes)
-            for fps, sizes in by_rates.items()
-        )
-        for letters, by_rates in formats.items()
-    ]
-
-
-def _rates(fps: tuple[float, ...]) -> str:
-    return ", ".join(f"{rate:.4g}" for rate in fps)
+        rate = f" up to {mode.fps[0]:.4g} fps" if mode.fps else ""
+        sizes.setdefault(mode.letters, {}).setdefault(rate, []).append(size)
+    formats: dict[str, list[str]] = {}
+    for letters, by_rate in sizes.items():
+        text = "; ".join(f"{', '.join(one)}{rate}" for rate, one in by_rate.items())
+        formats.setdefault(text, []).append(letters)
+    return [f"{', '.join(letters)}: {text}" for text, letters in formats.items()]
 
 
 def _preview(

@@ -209,18 +209,22 @@ def _cameras() -> Iterator[Finding]:
     for camera in real:
         at = f" ({camera.path})" if camera.path else ""
         detail = f"camera:{camera.index} is {camera.name}{at}"
-        letters = sorted({mode.letters for mode in camera.modes})
+        compressed = [mode for mode in camera.modes if mode.letters == "MJPG"]
         if not camera.allowed:
             fault = f"{detail}, not allowed to this user"
             yield Finding("camera", "problem", fault, VIDEO_GROUP)
         elif camera.users:
             fix = "close it there before puppetcam starts"
             yield Finding("camera", "problem", f"{detail}, in use by {in_use(camera.users)}", fix)
-        elif letters and "MJPG" not in letters:
+        elif compressed:
+            largest = max(compressed, key=lambda mode: mode.width * mode.height)
+            detail += f", MJPG up to {largest.width}x{largest.height}"
+            yield Finding("camera", "ok", detail)
+        elif camera.modes:
             fix = "stay at 640x480: uncompressed pictures come slowly at large sizes"
-            yield Finding("camera", "problem", f"{detail}, gives {', '.join(letters)} only", fix)
+            yield Finding("camera", "problem", f"{detail}, gives no MJPG", fix)
         else:
-            yield Finding("camera", "ok", detail + (f", {', '.join(letters)}" if letters else ""))
+            yield Finding("camera", "ok", detail)
     before = recall()
     if before and find_again(before, cameras) is None:
         fix = "plug it in, or choose another: puppetcam run --source camera:NAME"

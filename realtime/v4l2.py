@@ -26,6 +26,7 @@ _CAPABILITY = struct.Struct("=16s32s32sII I12x")
 _FORMAT = struct.Struct("=III32sI16x")
 _SIZE = struct.Struct("=III6I8x")
 _INTERVAL = struct.Struct("=IIIII6I8x")
+_BIG_ENDIAN = 0x80000000
 _DISCRETE = 1
 _MOST = 256
 """No driver lists more of one kind: a broken one could list for ever."""
@@ -57,8 +58,8 @@ def capability(data: bytes) -> Capability:
 def pixel_format(data: bytes) -> tuple[str, int]:
     """(its four letters, e.g. "MJPG"; its number) from a ``struct v4l2_fmtdesc``, 64 bytes."""
     number = _FORMAT.unpack(data)[4]
-    letters = struct.pack("<I", number & 0x7FFFFFFF)  # the highest bit says big endian
-    return letters.decode("ascii", "replace").strip(), number
+    letters = struct.pack("<I", number & ~_BIG_ENDIAN).decode("ascii", "replace").strip()
+    return letters + ("-BE" if number & _BIG_ENDIAN else ""), number
 
 
 def size(data: bytes) -> tuple[int, int, int, int]:

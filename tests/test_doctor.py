@@ -135,10 +135,10 @@ def test_each_camera_that_would_not_work_has_its_fix(
         CameraInfo(3, "Busy", "/dev/video3", modes=(mjpg,), users=(User(7, "obs"),)),
         CameraInfo(9, "puppetcam", "/dev/video9", virtual=True),
     ) == [
-        ("ok", "camera:0 is Good (/dev/video0), MJPG, YUYV", ""),
+        ("ok", "camera:0 is Good (/dev/video0), MJPG up to 640x480", ""),
         (
             "problem",
-            "camera:1 is Raw (/dev/video1), gives YUYV only",
+            "camera:1 is Raw (/dev/video1), gives no MJPG",
             "stay at 640x480: uncompressed pictures come slowly at large sizes",
         ),
         (

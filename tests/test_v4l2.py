@@ -70,6 +70,8 @@ def test_a_camera_its_metadata_and_a_virtual_camera_are_told_apart() -> None:
 
 def test_formats_sizes_and_rates_are_read() -> None:
     assert v4l2.pixel_format(MJPG) == ("MJPG", 0x47504A4D)
+    big_endian = MJPG[:44] + b"Y16\xa0" + MJPG[48:]
+    assert v4l2.pixel_format(big_endian) == ("Y16-BE", 0xA0363159)
     assert v4l2.size(DISCRETE) == (1280, 720, 1280, 720)
     assert v4l2.size(STEPWISE) == (48, 32, 3840, 2160)
     assert v4l2.rates(INTERVAL) == (29.97,)
