@@ -1,6 +1,6 @@
 """People whose pictures show a quantiser what a network's numbers are like."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ MOMENTS = 5
 """Pictures of each person: the first is the avatar, the others drive it."""
 EVERY = 30
 """Frames of a video from one picture to the next: neighbours are nearly the same."""
+NEARER = 0.8
+"""Part of an avatar's side that a driver's landmarks are read in."""
 CANVAS = 400
 """Side of drawn pictures before the crop, pixels."""
 
@@ -100,6 +102,17 @@ def drives(engine: OnnxEngine, people: Sequence[Person]) -> Iterator[Drive]:
         for other in others:
             known = avatar | keypoints(other, "")
             yield Drive(first, {name: known[name] for name in known.keys() & inputs})
+
+
+def readings(people: Sequence[Person], side: int) -> list[Mapping[str, NDArray[np.float32]]]:
+    """What a keypoint graph of this ``side`` takes, by the names of ``models.bundle``: the middle
+    of each picture of each person, as near as a driver's landmarks are read."""
+    feeds: list[Mapping[str, NDArray[np.float32]]] = []
+    for image in (image for person in people for image in person):
+        planes = empty_planes(side)
+        fill_planes(planes, Crop.whole(image).scaled(NEARER).cut(image, side))
+        feeds.append({"image": planes})
+    return feeds
 
 
 def _kind(path: Path) -> str:

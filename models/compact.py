@@ -23,6 +23,7 @@ MOUTH_GATE = 4.0
 """How much the painter's alpha is held open inside a newly opened mouth, as a logit."""
 MOUTH_SHADE = 1.5
 """How much darker the paint starts there, as a logit."""
+_SIDES = ("_right", "", "_left")
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -158,21 +159,25 @@ class DenseMotion(nn.Module):
         The flow points from each output pixel to where the avatar has it.
         """
         size = small.shape[-1]
-        grid = coordinate_grid(size, small).permute(2, 0, 1)  # (2, 64, 64)
+        cells = _cells(size, small)
         # Equation 4: z -> p_avatar + J_avatar J_driving^-1 (z - p_driving), and z -> z behind.
         jacobian = avatar.jacobian @ inverse_2x2(driving.jacobian)
         shift = avatar.value[..., None] - jacobian @ driving.value[..., None]
         moves = torch.cat([jacobian, shift], -1)  # (B, K, 2, 3), of x, y, 1
         still = torch.eye(2, 3, device=moves.device).expand(moves.shape[0], 1, 2, 3)
         moves = torch.cat([still, moves], 1)  # (B, K + 1, 2, 3)
-        near = squared_distances(driving.value, size)  # (B, K, 64, 64)
-        prior = -near * self.log_steepness.exp()[None, :, None, None]
-        behind = self.background.expand(prior.shape[0], 1, size, size)
-        prior = torch.cat([behind, prior], 1)
-        first_flow = _mix(prior, moves, grid)
+        near = _distance_rows(driving.value)
+        far = torch.zeros_like(near[:, :1])
+        behind = torch.cat([far[..., :2], far[..., :1] + self.background, far[..., :1]], -1)
+        # Log of the weights; what is linear in a cell's x, y, 1 and |z|^2 is one matrix product.
+        prior = torch.cat([behind, near * -self.log_steepness.exp()[:, None]], 1)
+        prior = _product(prior, cells)  # (B, K + 1, n)
         # Heatmaps of variance 0.01.
-        seen = squared_distances(avatar.value, size)
-        difference = torch.exp(-near / 0.02) - torch.exp(-seen / 0.02)
+        seen = _distance_rows(avatar.value)
+        heat = torch.exp(_product(near / -0.02, cells)) - torch.exp(_product(seen / -0.02, cells))
+        difference = heat.reshape(-1, COUNT, size, size)
+        grid = cells[:2].reshape(2, size, size)
+        first_flow = _mix(prior, moves, cells).reshape(-1, 2, size, size)
         warped = warp(small, first_flow.permute(0, 2, 3, 1))
         a = self.first(torch.cat([difference, warped, (first_flow - grid) * 4], 1))
         b = self.down1(a)
@@ -183,34 +188,48 @@ class DenseMotion(nn.Module):
         y = self.up0(torch.cat([_up(y), a], 1))
         heads = self.heads(y).float()
         mask, correction, occlusion = heads.split([COUNT + 1, 2, 1], 1)
-        flow = _mix(prior + mask, moves, grid) + 0.06 * torch.tanh(correction)
+        flow = _mix(prior + mask.flatten(2), moves, cells).reshape(-1, 2, size, size)
+        flow = flow + 0.06 * torch.tanh(correction)
         return flow.permute(0, 2, 3, 1), torch.sigmoid(occlusion + 2)
 
 
-def squared_distances(value: Tensor, size: int) -> Tensor:
-    """From each cell's centre to each keypoint (B, K, 2): (B, K, size, size).
+def _cells(size: int, like: Tensor) -> Tensor:
+    """(4, size * size): x, y, 1 and x^2 + y^2 of each cell's centre."""
+    grid = coordinate_grid(size, like).reshape(-1, 2).T
+    return torch.cat([grid, torch.ones_like(grid[:1]), grid.square().sum(0, keepdim=True)])
 
-    |z - p|^2 = |z|^2 - 2 z p + |p|^2 as one matrix product.
+
+def _distance_rows(value: Tensor) -> Tensor:
+    """Keypoints (B, K, 2) -> (B, K, 4): times ``_cells``, the squared distance to each cell.
+
+    |z - p|^2 = -2 p z + |p|^2 + |z|^2.
     """
-    grid = coordinate_grid(size, value).reshape(-1, 2).T  # (2, n)
-    ones = torch.ones_like(grid[:1])
-    cells = torch.cat([grid, ones, grid.square().sum(0, keepdim=True)])  # (4, n)
     own = value.square().sum(-1, keepdim=True)
-    points = torch.cat([-2 * value, own, torch.ones_like(own)], -1)  # (B, K, 4)
-    return (points @ cells).reshape(*value.shape[:2], size, size)
+    return torch.cat([-2 * value, own, torch.ones_like(own)], -1)
 
 
-def _mix(logits: Tensor, moves: Tensor, grid: Tensor) -> Tensor:
-    """Softmax over affine moves: logits (B, K + 1, h, w), moves (B, K + 1, 2, 3), grid (2, h, w)
-    -> flow (B, 2, h, w).
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """Matrix product in float32, in a training at lower precision too: bf16 misses a distance
+    between neighbours by more than the distance."""
+    with torch.autocast(one.device.type, enabled=False):
+        return one.float() @ other.float()
+
+
+def _mix(logits: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
+    """Softmax over affine moves: logits (B, K + 1, n), moves (B, K + 1, 2, 3), cells (4, n)
+    -> flow (B, 2, n).
 
     The affine maps are averaged, not the places that they lead to: the same, and far less of it.
     """
-    # Flat before the softmax, not after: ONNX Runtime takes a quarter of the time for it.
-    weight = F.softmax(logits.flatten(2), 1)  # (B, K + 1, n)
-    mean = moves.flatten(2).transpose(1, 2) @ weight  # (B, 6, n)
-    a, b, c = mean.reshape(-1, 2, 3, *grid.shape[1:]).unbind(2)
-    return a * grid[:1] + b * grid[1:] + c
+    # Divided by the sum at the end, and clamped instead of shifted by the largest: the same again
+    # for all but absurd logits, and a third of the time.
+    weight = torch.exp(logits.float().clamp(-60, 60))
+    ones = torch.ones_like(moves[:, :, 0, :1])
+    maps = torch.cat([moves.flatten(2), ones], -1)  # (B, K + 1, 7)
+    mean = _product(maps.transpose(1, 2), weight)  # (B, 7, n)
+    a, b, c = (mean[:, :6] / mean[:, 6:]).reshape(-1, 2, 3, cells.shape[-1]).unbind(2)
+    flow: Tensor = a * cells[0] + b * cells[1] + c
+    return flow
 
 
 def _steepness(name: str) -> float:
@@ -273,41 +292,50 @@ def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
 
     Inside is between two parabolas through the corners of the mouth and the inner lips.
     """
-    upper, lower = _lip_heights(driving)
-    own_upper, own_lower = _lip_heights(avatar)
-    more = (1 - (own_lower - own_upper) / (lower - upper).clamp(min=0.02)).clamp(0, 1)
-    along, down = _in_mouth(driving, coordinate_grid(size, driving).reshape(1, -1, 2))  # (B, n)
+    # Both faces at once: small tensors cost a runtime by their number.
+    mouth = _Mouth.of(torch.cat([avatar, driving]))
+    heights = mouth.lip_heights()
+    own, driven = heights.chunk(2)
+    opening = driven[:, 1:] - driven[:, :1]
+    more = (1 - (own[:, 1:] - own[:, :1]) / opening.clamp(min=0.02)).clamp(0, 1)
+    along, down = _product(mouth.rows.chunk(2)[1], _cells(size, driving)[:3]).unbind(1)  # (B, n)
     arch = (1 - along.square()).clamp(min=0)
     soft = 0.04
-    inside = torch.sigmoid((down - upper * arch) / soft) * torch.sigmoid(
-        (lower * arch - down) / soft
+    inside = torch.sigmoid((down - driven[:, :1] * arch) / soft) * torch.sigmoid(
+        (driven[:, 1:] * arch - down) / soft
     )
     # Closed lips give a quarter on their line.
     inside = ((inside - 0.25) / 0.75).clamp(min=0) * more
     return inside.reshape(-1, 1, size, size)
 
 
-def _in_mouth(value: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Points (B, n, 2) seen from the middle of the mouth of landmarks (B, 48, 2): along and down
-    (B, n), in units of half its width, so that 1 along is a corner."""
-    corners = value[:, indices("mouth_right", "mouth_left")]
-    middle, half = corners.mean(1), (corners[:, 1] - corners[:, 0]) / 2
-    square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
-    across = torch.stack([-half[:, 1], half[:, 0]], -1)
-    offset = points - middle[:, None]
-    along = (offset @ half[..., None])[..., 0] / square
-    return along, (offset @ across[..., None])[..., 0] / square
+class _Mouth(NamedTuple):
+    """Faces seen from the middle of their mouths, in units of half its width."""
 
+    rows: Tensor
+    """(B, 2, 3): times x, y, 1, the places along (1 is a corner) and down."""
+    lips: Tensor
+    """(B, 6, 2): inner lips, the upper one's right, middle and left, then the lower one's."""
 
-def _lip_heights(value: Tensor) -> tuple[Tensor, Tensor]:
-    """Heights (B, 1) in the middle of the parabolas of the upper and the lower inner lip, down
-    positive, in units of half the mouth's width."""
-    heights = []
-    for lip in ("upper", "lower"):
-        points = value[:, indices(*(f"inner_lip_{lip}{side}" for side in ("_right", "", "_left")))]
-        along, down = _in_mouth(value, points)
-        heights.append((down / (1 - along.square()).clamp(min=0.4)).mean(1, keepdim=True))
-    return heights[0], heights[1]
+    @classmethod
+    def of(cls, value: Tensor) -> "_Mouth":
+        """Of landmarks (B, 48, 2)."""
+        corners = value[:, indices("mouth_right", "mouth_left")]
+        middle, half = corners.mean(1), (corners[:, 1] - corners[:, 0]) / 2
+        square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
+        across = torch.stack([-half[:, 1], half[:, 0]], -1)
+        axes = torch.stack([half, across], 1) / square[..., None]  # (B, 2, 2)
+        rows = torch.cat([axes, -(axes @ middle[..., None])], -1)
+        names = (f"inner_lip_{lip}{side}" for lip in ("upper", "lower") for side in _SIDES)
+        return cls(rows, value[:, indices(*names)])
+
+    def lip_heights(self) -> Tensor:
+        """Heights (B, 2) in the middle of the parabolas of the upper and the lower inner lip."""
+        axes, offset = self.rows[..., :2], self.rows[..., 2:]
+        along, down = (self.lips @ axes.transpose(1, 2) + offset.transpose(1, 2)).unbind(-1)
+        heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 6)
+        middle: Tensor = heights.reshape(-1, 2, 3).mean(-1)
+        return middle
 
 
 class Painting(NamedTuple):
@@ -346,9 +374,9 @@ class Painter(nn.Module):
     ) -> Painting:
         """What the avatar's features under the flow give, besides its own pixels."""
         size = flow.shape[1]
-        warped = warp(torch.cat([avatar.features, avatar.small[:, :3]], 1), flow)
-        features, small = warped[:, :64], warped[:, 64:]
-        pose = torch.exp(-squared_distances(driving.value, size) / 0.006)
+        features, small = warp(avatar.features, flow), warp(avatar.small[:, :3], flow)
+        near = _product(_distance_rows(driving.value) / -0.006, _cells(size, flow))
+        pose = torch.exp(near).reshape(-1, COUNT, size, size)
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + _up(self.up(self.down(x))))
         painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)

@@ -30,9 +30,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument(
         "--precision",
-        choices=("fp32", "int8"),
+        choices=("fp32", "int8", "fp16"),
         default="fp32",
-        help="int8 as puppetcam quantize makes it, with --format onnx only; default: %(default)s",
+        help="int8 and fp16 as puppetcam quantize makes them, with --format onnx only; "
+        "default: %(default)s",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="new, or a bundle to replace"
@@ -42,13 +43,15 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--licence", help="of the weights; default: what is known of published ones"
     )
     parser.add_argument("--origin", help="of the weights; default: the checkpoint and its SHA-256")
-    add_options(parser.add_argument_group("with --precision int8"))
+    add_options(parser.add_argument_group("with --precision int8 and fp16"))
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if arguments.precision == "int8" and arguments.format != "onnx":
-        raise ExportError("--precision int8 is for --format onnx; torchscript stays fp32")
+    if arguments.precision != "fp32" and arguments.format != "onnx":
+        raise ExportError(
+            f"--precision {arguments.precision} is for --format onnx; torchscript stays fp32"
+        )
     output: Path = arguments.output
     if arguments.precision == "fp32":
         bundle = _export(arguments, output)

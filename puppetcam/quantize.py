@@ -1,4 +1,4 @@
-"""``puppetcam quantize``: a bundle that runs in int8, made of an fp32 one."""
+"""``puppetcam quantize``: a bundle in int8 or fp16, made of an fp32 one."""
 
 import argparse
 from collections.abc import Callable
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the parser of this command."""
-    parser = commands.add_parser("quantize", help="make an int8 bundle of an fp32 one")
+    parser = commands.add_parser("quantize", help="make an int8 or fp16 bundle of an fp32 one")
     parser.add_argument("--bundle", type=Path, metavar="DIR", help="default: the one that ships")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="new, or a bundle to replace"
+        "--precision", choices=("int8", "fp16"), default="int8", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="new, or a bundle to replace; default: beside the bundle, where it is looked for",
     )
     parser.add_argument("--name", help="of the new bundle; default: the name of the folder")
     add_options(parser)
@@ -47,20 +53,25 @@ def quantize(
     arguments: argparse.Namespace,
     report: Callable[[str], object] = print,
 ) -> "Bundle":
-    """What ``arguments`` (``add_options``, --output, --name) ask for, made of ``bundle``."""
+    """What ``arguments`` (``add_options``, --precision, --output, --name) ask for, made of
+    ``bundle``."""
+    from models.bundle import beside
+
     try:
         from export.quantize import quantize_bundle
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("onnx", "onnxruntime", "ml_dtypes"):
             raise
         raise MissingPackageError(
-            f"int8 needs {error.name}, which is not installed; "
+            f"{arguments.precision} needs {error.name}, which is not installed; "
             'in the folder of puppetcam: pip install ".[cpu,export]"'
         ) from error
+    precision = arguments.precision
     return quantize_bundle(
         bundle,
-        arguments.output,
+        arguments.output or beside(bundle, precision),
         _people(bundle, arguments.pictures, report),
+        precision=precision,
         name=arguments.name,
         least_psnr_db=arguments.least_psnr,
         report=report,
