@@ -83,11 +83,13 @@ class Keys:
 
 
 def info_lines(step: Step, metrics: Metrics, avatar: str) -> tuple[str, ...]:
-    """What key I shows: rate, frame age, where the time goes."""
+    """What key I shows: rate, frame age, where the time goes, by how much to delay the sound."""
     fps, age_s = metrics.recent()
     stages = "  ".join(f"{name} {1000 * s:.0f}" for name, s in step.stages.items())
     first = f"{fps:.1f} fps  age {1000 * age_s:.0f} ms  {step.status.value}"
     last = f"avatar: {avatar}"
+    if age_s:
+        last += f"  sound offset: {1000 * age_s:.0f} ms"
     return (first, f"{stages} ms", last) if stages else (first, last)
 
 

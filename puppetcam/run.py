@@ -59,6 +59,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "mjpeg:PORT, udp://HOST:PORT, srt://HOST:PORT, rtmp://HOST/APP/KEY, window, file:NAME.mp4; "
         "may be given several times; default: auto, and window where there is a display",
     )
+    parser.add_argument(
+        "--delay-mic",
+        metavar="auto|MS",
+        help="make a microphone that is as late as the picture (auto), or so many milliseconds",
+    )
     parser.add_argument("--seconds", type=float, metavar="N", help="end after this time")
     parser.add_argument(
         "--profile",
@@ -82,6 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from control.profiles import Autosave, Profile
     from control.server import Server
     from provenance.signer import open_signer
+    from puppetcam.microphone import DelayedMicrophone, advice, asked
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import SHIPPED, assemble
     from realtime.camera import CameraOpener, Source, source_opener
@@ -100,6 +106,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.config, arguments.settings, profile.settings if profile else None
     )
     arguments.source = arguments.source or "camera"
+    mic_delay_ms = asked(arguments.delay_mic) if arguments.delay_mic else None
     _check_files(arguments.source, arguments.sink)
     with StatusLine() as status, stop_signals() as stopped, ExitStack() as stack:
         settle = partial(settled, said=arguments.consent)
@@ -181,6 +188,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
             stack.enter_context(Autosave(arguments.profile, kept))
         screen = _Screen(status, metrics)
+        microphone: DelayedMicrophone | None = None
+        if arguments.delay_mic:
+            try:
+                microphone = stack.enter_context(closing(DelayedMicrophone(mic_delay_ms)))
+            except SinkError as error:
+                status.say(f"note: {error}")
         ends_at = time.perf_counter() + seconds
 
         def over() -> bool:
@@ -194,13 +207,17 @@ def _run(arguments: argparse.Namespace) -> int:
             if keys is not None:
                 keys.show(step)
             screen.show(step)
+            if microphone is not None and (told := microphone.follow(metrics)):
+                status.say(told)
 
         try:
             pipeline.run(until=over, watch=watch)
         finally:
             status.end()
             if metrics.delivered:
-                print(metrics.summary().table())
+                summary = metrics.summary()
+                print(summary.table())
+                print("\n".join(advice(summary.age.p50_ms)))
             else:
                 status.say("it ended before the first picture was ready")
     return 0

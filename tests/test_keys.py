@@ -185,7 +185,11 @@ def test_info_is_shown_when_asked_and_refreshed_twice_a_second() -> None:
     keys.show(step(None, at_s=10.4))
     assert screen.info[0].startswith("0.0 fps")
     keys.show(step(None, at_s=10.5))
-    assert screen.info == ("30.0 fps  age 70 ms  live", "face 4 ms", "avatar: ann")
+    assert screen.info == (
+        "30.0 fps  age 70 ms  live",
+        "face 4 ms",
+        "avatar: ann  sound offset: 70 ms",
+    )
     press(keys, screen, "i")
     assert screen.info == ()
 
