@@ -13,6 +13,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
@@ -31,6 +32,9 @@ _TIMEOUT_S = 10.0
 """A viewer that takes nothing for so long has gone."""
 _BUFFER_BYTES = 1 << 16
 """Of the connection, on this side: pictures that lie there grow old."""
+_FFMPEG_S = 1 / 25
+"""Least time between two pictures for FFmpeg, which shows this kind of stream at 25 a second: what
+comes faster it queues, in OBS up to a third of a second."""
 _BOUNDARY = b"picture"
 _PAGE = b"""<!doctype html>
 <html lang="en">
@@ -225,6 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.wfile.write(b"--" + _BOUNDARY + b"\r\n")
             shown = -1
+            least_s = _FFMPEG_S if self.headers.get("User-Agent", "").startswith("Lavf/") else 0.0
             while (newest := slot.take()) is not None:
                 if newest[0] <= shown:
                     continue  # another viewer's picture was newer than the one in the slot
@@ -234,6 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
                     b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n--%b\r\n"
                     % (len(data), data, _BOUNDARY)
                 )
+                time.sleep(least_s)
         finally:
             self.server.viewers.remove(slot)
 

@@ -153,7 +153,7 @@ def test_ffmpeg_reads_it_as_obs_does(server: MjpegServer) -> None:
     done = threading.Event()
 
     def feed() -> None:
-        while not done.wait(0.01):
+        while not done.wait(0.005):
             server.send(frame(180))
 
     feeder = threading.Thread(target=feed)
@@ -162,10 +162,16 @@ def test_ffmpeg_reads_it_as_obs_does(server: MjpegServer) -> None:
         with av.open(f"{server.url}stream.mjpg", format="mpjpeg", timeout=10) as container:
             pictures = container.decode(video=0)
             shown = [next(pictures).to_ndarray(format="rgb24") for _ in range(5)]
+            started, before = time.perf_counter(), server.encoded
+            for _ in range(20):
+                next(pictures)
+            took_s, sent = time.perf_counter() - started, server.encoded - before
     finally:
         done.set()
         feeder.join()
     np.testing.assert_allclose(shown[-1][20, 20], (180, 60, 20), atol=6)
+    # It plays 25 a second: what came faster would grow old in its queue.
+    assert sent / took_s <= 26
 
 
 def test_close_ends_viewers_and_threads() -> None:
