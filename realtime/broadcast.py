@@ -35,7 +35,7 @@ _KEYFRAME_S = {"mpegts": 0.5, "flv": 2.0}
 """Time between pictures with which a viewer can begin; RTMP servers ask for two seconds."""
 _MUXER = {
     # Who joins late learns at each picture what comes.
-    "mpegts": {"mpegts_flags": "pat_pmt_at_frames", "flush_packets": "1", "muxdelay": "0"},
+    "mpegts": {"mpegts_flags": "pat_pmt_at_frames", "flush_packets": "1"},
     "flv": {"flvflags": "no_duration_filesize", "flush_packets": "1"},
 }
 
