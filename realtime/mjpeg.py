@@ -42,7 +42,7 @@ _PAGE = b"""<!doctype html>
 <title>puppetcam</title>
 <style>
   html, body { margin: 0; height: 100%; background: #000 }
-  img { width: 100%; height: 100%; object-fit: contain }
+  img { display: block; width: 100%; height: 100%; object-fit: contain }
 </style>
 <img src="stream.mjpg" alt="The output of puppetcam">
 </html>

@@ -5,6 +5,7 @@ GStreamer makes it, as a program of its own. It does not know who looks: a progr
 """
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ NAME = "puppetcam"
 """What the camera is called."""
 PACKAGES = "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-pipewire"
 """The Debian packages that make it."""
+_START = "sudo apt install pipewire wireplumber, then systemctl --user start pipewire wireplumber"
 _OPEN_S = 5.0
 """Longest wait for GStreamer to start."""
 _GREY = 24
@@ -33,7 +35,6 @@ class PipeWireCamera:
 
     def __init__(self, settings: OutputSettings) -> None:
         """Opens it. Raises SinkError."""
-        check_session()
         self.name = f"pipewire ({NAME})"
         self.repeat_fps: float | None = settings.fps
         self._settings = settings
@@ -56,7 +57,12 @@ class _Camera:
 
     def __init__(self, settings: OutputSettings) -> None:
         self._size = settings.width, settings.height
-        self._child = Child(command(settings))
+        self._daemon = _Daemon(check_session())
+        try:
+            self._child = Child(command(settings))
+        except SinkError as error:
+            self._daemon.close()
+            raise _failed(error) from error
         try:
             # Before GStreamer has a picture it makes no camera.
             self._child.write(np.full((settings.height, settings.width, 3), _GREY, np.uint8))
@@ -66,13 +72,12 @@ class _Camera:
                     raise SinkError(self._child.complaint())
                 time.sleep(0.01)
         except SinkError as error:
-            self._child.close()
-            raise SinkError(
-                f"pipewire: GStreamer makes no camera ({error}); sudo apt install {PACKAGES}, "
-                "and see 'puppetcam doctor'"
-            ) from error
+            self.close()
+            raise _failed(error) from error
 
     def write(self, frame: Frame) -> None:
+        if not self._daemon.runs:
+            raise SinkError("pipewire: PipeWire has ended, and the camera with it")
         self._child.write(np.ascontiguousarray(fitted(frame.image, *self._size)))
 
     def abort(self) -> None:
@@ -80,6 +85,41 @@ class _Camera:
 
     def close(self) -> None:
         self._child.close()
+        self._daemon.close()
+
+
+class _Daemon:
+    """Whether PipeWire runs: GStreamer goes on without a word when it ends. A connection that asks
+    for nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise SinkError(
+                f"pipewire: {path} does not answer ({error.strerror}); {_START}"
+            ) from error
+
+    @property
+    def runs(self) -> bool:
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True  # it has said nothing
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _failed(error: SinkError) -> SinkError:
+    return SinkError(
+        f"pipewire: GStreamer makes no camera ({error}); sudo apt install {PACKAGES}, "
+        "and see 'puppetcam doctor'"
+    )
 
 
 def check_session(
@@ -93,13 +133,10 @@ def check_session(
         raise SinkError(
             "pipewire: XDG_RUNTIME_DIR is not set; start puppetcam from the desktop session"
         )
-    socket = Path(folder) / environment.get("PIPEWIRE_REMOTE", "pipewire-0")
-    if not socket.exists():
-        raise SinkError(
-            f"pipewire: PipeWire does not run (no {socket}); sudo apt install pipewire "
-            "wireplumber, then systemctl --user start pipewire wireplumber"
-        )
-    return socket
+    path = Path(folder) / environment.get("PIPEWIRE_REMOTE", "pipewire-0")
+    if not path.exists():
+        raise SinkError(f"pipewire: PipeWire does not run (no {path}); {_START}")
+    return path
 
 
 def command(settings: OutputSettings) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from config.errors import SinkError
 from config.schema import OutputSettings
 from realtime.frame import Frame
-from realtime.pipewire import PipeWireCamera, check_session, command
+from realtime.pipewire import PipeWireCamera, _Daemon, check_session, command
 
 SETTINGS = OutputSettings(width=320, height=240, fps=30)
 PROGRAMS = ("pipewire", "wireplumber", "dbus-daemon", "gst-launch-1.0", "gst-inspect-1.0")
@@ -48,6 +49,21 @@ def test_a_session_without_pipewire_is_told_with_its_cure(tmp_path: Path) -> Non
     (tmp_path / "mine").touch()
     here = {"PIPEWIRE_RUNTIME_DIR": str(tmp_path), "PIPEWIRE_REMOTE": "mine"}
     assert check_session(here, "linux") == tmp_path / "mine"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="sockets with a path are POSIX")
+def test_the_end_of_pipewire_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with pytest.raises(SinkError, match="pipewire-0 does not answer"):
+        _Daemon(Path("pipewire-0"))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("pipewire-0")
+        listening.listen()
+        with closing(_Daemon(Path("pipewire-0"))) as daemon:
+            connection, _ = listening.accept()
+            assert daemon.runs
+            connection.close()
+            assert not daemon.runs
 
 
 def why_not() -> str:
