@@ -70,6 +70,7 @@ def examine(settings: "Settings") -> Iterator[Finding]:
         ("cameras", _cameras),
         ("virtual camera", lambda: _calls(settings)),
         ("window", _window),
+        ("credentials", lambda: _credentials(settings)),
         ("weights", _weights),
         ("disk", _disk),
     )
@@ -261,6 +262,23 @@ def _window() -> Iterator[Finding]:
 
     Window().close()
     yield Finding("window", "ok", "opens")
+
+
+def _credentials(settings: "Settings") -> Iterator[Finding]:
+    from provenance.c2pa_library import load_c2pa
+    from provenance.identity import open_identity, own_folder
+
+    try:
+        load_c2pa()
+    except ImportError as error:
+        fix = "pip install c2pa-python, on a system that it has a wheel for"
+        yield Finding("credentials", "problem", f"films stay unsigned: {error}", fix)
+        return
+    if not settings.credentials.key and not (own_folder() / "key.pem").exists():
+        yield Finding("credentials", "ok", "films are signed; the first one makes the key")
+        return
+    name = open_identity(settings.credentials).name
+    yield Finding("credentials", "ok", f"films are signed with {name}")
 
 
 def _weights() -> Iterator[Finding]:

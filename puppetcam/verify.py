@@ -134,7 +134,7 @@ def check_credentials(target: str, settings: "CredentialsSettings") -> Finding:
     from provenance.identity import trusted_certificates
     from realtime.assembly import PICTURES
 
-    name, path = "Content Credentials", Path(target)
+    name, path = "credentials", Path(target)
     trust = trusted_certificates(settings)
     if path.is_dir():
         files = [one for one in sorted(path.iterdir()) if one.suffix.lower() in PICTURES]

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -28,6 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.errors import CredentialsError
 from config.schema import CredentialsSettings, OutputSettings
+from control.api import Api
 from models import bundle
 from provenance import c2pa_library
 from provenance.c2pa_library import load_c2pa
@@ -175,6 +177,19 @@ def test_snapshots_are_signed_before_they_are_a_file(
         assert read_credentials(tmp_path / f"y{suffix}").state == "valid"
     assert signer.sign_picture(b"no picture", ".png", [AVATAR]) == b"no picture"
     assert "a snapshot has no Content Credentials" in caplog.text
+
+
+def test_the_snapshot_of_a_run_is_signed(signer: Signer, tmp_path: Path) -> None:
+    image = np.full((48, 64, 3), 90, np.uint8)
+    run: Any = SimpleNamespace(avatar=AVATAR, snapshot=lambda: image)
+    for suffix in (".png", ".jpg"):
+        data = Api(run, {}, "1", lambda: signer).answer("GET", f"/snapshot{suffix}", {}, "").data
+        path = tmp_path / f"x{suffix}"
+        path.write_bytes(data)
+        found = read_credentials(path)
+        assert found.state == "valid"
+        assert found.statement is not None
+        assert found.statement["avatars"][0]["sha256"] == AVATAR.sha256
 
 
 def test_an_avatar_of_which_nothing_was_said_is_told_so(signer: Signer, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import models.bundle
-from config.schema import load_settings
+from config.schema import CredentialsSettings, load_settings
+from provenance.identity import open_identity, own_folder
 from puppetcam import doctor
 from puppetcam.cli import main
 from puppetcam.doctor import examine
@@ -161,3 +162,26 @@ def test_each_camera_that_would_not_work_has_its_fix(
         ),
         ("problem", "none is connected", doctor.NO_CAMERA_FIX),
     ]
+
+
+def test_the_signing_key_is_looked_at_and_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("c2pa", reason="c2pa-python has no wheel for this system")
+
+    def credentials(*overrides: str) -> Finding:
+        (found,) = doctor._findings(
+            "credentials", lambda: doctor._credentials(load_settings(None, overrides))
+        )
+        return found
+
+    monkeypatch.setenv("PUPPETCAM_CONFIG", str(tmp_path / "new"))
+    assert credentials().detail == "films are signed; the first one makes the key"
+    assert not (tmp_path / "new").exists()
+    open_identity(CredentialsSettings())
+    assert credentials().detail.endswith("certificate.pem")
+    key = own_folder() / "key.pem"
+    key.write_text("no key")
+    found = credentials()
+    assert found.state == "problem"
+    assert "is no private key in PEM" in found.detail

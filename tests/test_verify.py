@@ -152,12 +152,12 @@ def test_both_layers_are_told_and_one_is_enough(
         found = json.loads(out)
         assert found["made_by_ai"] is True
         assert found["layers"]["watermark"]["verdict"] == mark
-        layer = found["layers"]["Content Credentials"]
+        layer = found["layers"]["credentials"]
         assert (layer["verdict"], layer["state"], layer["trusted"]) == ("found", "valid", True)
         assert layer["source_types"] == ["trainedAlgorithmicMedia"]
     code, out, _ = verify(capsys, str(plain))
     assert code == 0
-    assert "Content Credentials: found; valid: unchanged" in out
+    assert "credentials: found; valid: unchanged" in out
     assert "puppetcam 1.2.3" in out
 
 
@@ -172,7 +172,7 @@ def test_a_changed_film_gives_3_and_is_no_longer_believed(
     code, out, _ = verify(capsys, str(path))
     assert code == 3
     assert "it was changed" in out.splitlines()[0]
-    assert "Content Credentials: broken; invalid: changed or damaged" in out
+    assert "credentials: broken; invalid: changed or damaged" in out
     code, out, _ = verify(capsys, str(path), "--json")
     assert code == 3
     assert json.loads(out)["made_by_ai"] is False
