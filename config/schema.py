@@ -147,6 +147,11 @@ class OutputSettings:
     """Behind the person: "avatar" (its own), "green" (chroma key), "alpha" (transparent in .mov and
     .webm files, green elsewhere), or the path of a picture."""
 
+    @property
+    def composite(self) -> bool:
+        """Other pictures show beside the animated one: behind the person, or around the square."""
+        return self.compose == "place" or self.background not in ("avatar", "green", "alpha")
+
     def __post_init__(self) -> None:
         _picture(self)
         for name in ("width", "height"):

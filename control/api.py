@@ -145,7 +145,8 @@ class Api:
             signer = self._signing()
         except PuppetcamError as error:
             raise RefusalError(500, str(error)) from error
-        return signer.sign_picture(data, suffix, [avatar]) if signer else data
+        composite = self._actions.settings.output.composite
+        return signer.sign_picture(data, suffix, [avatar], composite) if signer else data
 
 
 def _allow(method: str, *methods: str) -> None:

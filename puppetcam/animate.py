@@ -108,7 +108,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 film.write(image, frame.captured_at)
             sound = "with the sound" if film.has_sound else "without sound"
             film.finish()
-        signed = signer is not None and signer.sign(output, [avatar], arguments.side_by_side)
+        composite = arguments.side_by_side or settings.output.composite
+        signed = signer is not None and signer.sign(output, [avatar], composite)
     marks = ", signed" if signed else ""
     print(f"{output}: {width}x{height}, {sound} of {driving.name}{marks}")
     return 0

@@ -138,7 +138,7 @@ def _run(arguments: argparse.Namespace) -> int:
         def sign() -> None:
             for one in recordings:
                 if one.has_pictures and (signer := signing()) is not None:
-                    signer.sign(one.path, shown.values())
+                    signer.sign(one.path, shown.values(), settings.output.composite)
 
         stack.callback(sign)  # once the sinks below are closed, whatever ends the run
         sinks = [

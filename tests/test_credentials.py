@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from config.errors import CredentialsError
-from config.schema import CredentialsSettings, OutputSettings
+from config.schema import CredentialsSettings, OutputSettings, Settings
 from control.api import Api
 from models import bundle
 from provenance import c2pa_library
@@ -181,13 +181,17 @@ def test_snapshots_are_signed_before_they_are_a_file(
 
 def test_the_snapshot_of_a_run_is_signed(signer: Signer, tmp_path: Path) -> None:
     image = np.full((48, 64, 3), 90, np.uint8)
-    run: Any = SimpleNamespace(avatar=AVATAR, snapshot=lambda: image)
-    for suffix in (".png", ".jpg"):
+    for suffix, background, kind in (
+        (".png", "avatar", "trainedAlgorithmicMedia"),
+        (".jpg", "beach.jpg", "compositeWithTrainedAlgorithmicMedia"),
+    ):
+        settings = Settings(output=OutputSettings(background=background))
+        run: Any = SimpleNamespace(avatar=AVATAR, snapshot=lambda: image, settings=settings)
         data = Api(run, {}, "1", lambda: signer).answer("GET", f"/snapshot{suffix}", {}, "").data
         path = tmp_path / f"x{suffix}"
         path.write_bytes(data)
         found = read_credentials(path)
-        assert found.state == "valid"
+        assert (found.state, found.source_types) == ("valid", (kind,))
         assert found.statement is not None
         assert found.statement["avatars"][0]["sha256"] == AVATAR.sha256
 
