@@ -10,6 +10,7 @@ import datetime
 import io
 import logging
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,7 +57,6 @@ class Signer:
     def __init__(self, identity: Identity, software: str, bundle: Bundle) -> None:
         """``software``: version of puppetcam. Signs a picture of one pixel to see that the
         certificate will do. Raises CredentialsError; ImportError where c2pa-python is missing."""
-        load_c2pa()
         self._identity = identity
         self._software = {"name": "puppetcam", "version": software}
         self._model = {
@@ -87,9 +87,15 @@ class Signer:
             )
             return False
         target = path.resolve()  # of a link, the file behind it is replaced
-        partial = target.with_name(f".{target.stem}.{os.getpid()}.signed{target.suffix}")
+        partial: Path | None = None
         try:
-            with target.open("rb") as source, partial.open("w+b") as signed:
+            with (
+                target.open("rb") as source,
+                tempfile.NamedTemporaryFile(
+                    "w+b", dir=target.parent, prefix=".", suffix=target.suffix, delete=False
+                ) as signed,
+            ):
+                partial = Path(signed.name)
                 self._write(source, signed, kind, avatars, composite)
                 signed.flush()
                 os.fsync(signed.fileno())  # before it takes the place of what is safely written
@@ -103,8 +109,9 @@ class Signer:
             _log.warning("%s is whole, but has no Content Credentials: %s", path, reason)
             return False
         finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+            if partial is not None:
+                with contextlib.suppress(OSError):
+                    partial.unlink(missing_ok=True)
         return True
 
     def sign_picture(
@@ -165,6 +172,7 @@ def open_signer(settings: CredentialsSettings, bundle: Bundle, software: str) ->
     not do.
     """
     try:
+        load_c2pa()  # first: without it no key is made
         return Signer(open_identity(settings), software, bundle)
     except ImportError as error:
         _log.warning("files get no Content Credentials: %s", one_line(str(error)))
