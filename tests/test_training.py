@@ -18,7 +18,7 @@ from training.drawn import drawn_clips  # noqa: E402
 from training.generator import mean_face, train_generator  # noqa: E402
 from training.keypoints import batch, crop, gather, loss_of, train_detector  # noqa: E402
 from training.loop import Schedule, train  # noqa: E402
-from training.matte import mattes  # noqa: E402
+from training.matte import SMALL, mattes  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,16 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
         load_portraits(tmp_path)
     with pytest.raises(SettingsError, match="no clips in"):
         load_clips(tmp_path)
+
+
+def test_mattes_have_the_face_and_are_made_once(tmp_path: Path, portraits: Portraits) -> None:
+    made = mattes(portraits, tmp_path / "run" / "mattes.npy")
+    for cut, points in zip(made, portraits.landmarks, strict=True):
+        x, y = (points * SMALL / SIZE).astype(int).T
+        assert (cut[y, x] > 127).mean() > 0.95
+        assert (cut[:6, :6] < 128).all()
+    np.save(tmp_path / "run" / "mattes.npy", made[:1])
+    assert len(mattes(portraits, tmp_path / "run" / "mattes.npy")) == 1
 
 
 def test_warped_portraits_never_open_a_mouth(portraits: Portraits, drawn: list) -> None:
