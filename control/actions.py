@@ -99,6 +99,8 @@ LIVE = frozenset(
         "label.size",
         "label.opacity",
         "output.mirror",
+        "output.compose",
+        "output.background",
     }
 )
 """Settings that the puppeteer takes between two frames; all others need a restart."""
@@ -113,19 +115,25 @@ class Actions:
         metrics: "Metrics",
         avatars: "Sequence[Avatar]",
         settings: Settings,
+        prepare: "Callable[[Avatar], None]",
         open_finder: "Callable[[], Tracker]",
         avatar_size: int,
+        shown: int = 0,
     ) -> None:
-        """``post``: of the pipeline. ``avatars``: the first is shown. ``settings``: those of the
-        puppeteer. ``open_finder``: a tracker of its own for pictures that are loaded while the
-        puppeteer's is at work; called once, when first needed. ``avatar_size``: pixels."""
+        """``post``: of the pipeline. ``settings``: those of the puppeteer. ``prepare``: the
+        puppeteer's, called in threads of this class. ``open_finder``: a tracker of its own for
+        pictures that are loaded while the puppeteer's is at work; called once, when first needed.
+        ``avatar_size``: pixels. ``shown``: the avatar of the first picture, from 0."""
         self.metrics = metrics
         self._post = post
         self._avatars = list(avatars)
-        self._number = 0
+        self._number = shown
+        self._showing = _done()
         self._settings = settings
         self._panic = False
         self._state = threading.RLock()
+        self._prepare = prepare
+        self._bringing = threading.Lock()
         self._open_finder = open_finder
         self._finder: Tracker | None = None
         self._finding = threading.Lock()
@@ -175,6 +183,8 @@ class Actions:
         if name == "quit":
             self._ended.set()
             return _done()
+        if name == "set":
+            return self._change(lambda values: with_overrides(values, [text]))
         with self._state:
             match name:
                 case "avatar":
@@ -196,18 +206,15 @@ class Actions:
                     camera = self._settings.camera
                     camera = replace(camera, mirror=_switched(name, value, camera.mirror))
                     return self._use(replace(self._settings, camera=camera))
-                case "zoom":
+                case _:  # zoom
                     zoom = _zoomed(self._settings.tracking.zoom, text)
                     tracking = replace(self._settings.tracking, zoom=zoom)
                     return self._use(replace(self._settings, tracking=tracking))
-                case _:  # set
-                    return self._change(with_overrides(_values(self._settings), [text]))
 
     def change(self, changes: Mapping[str, Any]) -> "Future[None]":
         """Change settings, all or none: {"label.size": 0.1} or {"label": {"size": 0.1}}. Raises
         SettingsError, and NeedsRestartError for one that is not in ``LIVE``."""
-        with self._state:
-            return self._change(_laid_over(_values(self._settings), changes))
+        return self._change(lambda values: _laid_over(values, changes))
 
     def status(self) -> dict[str, Any]:
         """How the run stands, plain values for JSON."""
@@ -273,32 +280,54 @@ class Actions:
             return self._show(len(self._avatars) - 1)
 
     def _show(self, number: int, again: bool = False) -> "Future[None]":
-        before = self._number
-        if number == before and not again:  # not encoded again
-            return _done()
+        if number == self._number and not again:  # not encoded again
+            return self._showing
         self._number, avatar = number, self._avatars[number]
+        answer: Future[None] = Future()
+        self._showing = answer
+        # Not in the asking thread, which may be the one that delivers the pictures.
+        threading.Thread(
+            target=self._bring, args=(avatar, answer), name="avatar", daemon=True
+        ).start()
+        return answer
+
+    def _bring(self, avatar: "Avatar", answer: "Future[None]") -> None:
+        """Prepare the avatar, which takes longer than a frame, then have it shown; neither once
+        another one was asked for."""
 
         def show(puppeteer: "Puppeteer") -> None:
             try:
                 puppeteer.set_avatar(avatar)
             except PuppetcamError:
                 with self._state:
-                    if self._number == number:
-                        self._number = before
+                    shown = [n for n, one in enumerate(self._avatars) if one is puppeteer.avatar]
+                    if self._showing is answer and shown:
+                        self._number = shown[0]
                 raise
 
-        return self._ask(show)
+        with self._bringing:
+            if self._showing is answer:
+                self._prepare(avatar)
+            if self._showing is answer:
+                self._ask(show, answer)
+            else:
+                answer.set_result(None)
 
-    def _change(self, values: Mapping[str, Any]) -> "Future[None]":
-        settings = build(Settings, values)
-        before, after = _flat(self._settings), _flat(settings)
-        for name, value in after.items():
-            if value != before[name] and name not in LIVE:
-                raise NeedsRestartError(
-                    f"'{name}' needs a restart: puppetcam run {name}={value}; "
-                    "what can be changed now is listed under settings as live"
-                )
-        return self._use(settings)
+    def _change(self, lay: Callable[[dict[str, Any]], Mapping[str, Any]]) -> "Future[None]":
+        """``lay`` puts the changes into the values of all settings."""
+        background = build(Settings, lay(_values(self._settings))).output.background
+        if background != self._settings.output.background:
+            _check_background(background)
+        with self._state:
+            settings = build(Settings, lay(_values(self._settings)))
+            before, after = _flat(self._settings), _flat(settings)
+            for name, value in after.items():
+                if value != before[name] and name not in LIVE:
+                    raise NeedsRestartError(
+                        f"'{name}' needs a restart: puppetcam run {name}={value}; "
+                        "what can be changed now is listed under settings as live"
+                    )
+            return self._use(settings)
 
     def _use(self, settings: Settings) -> "Future[None]":
         if self._settings.label.enabled and not settings.label.enabled:
@@ -310,8 +339,10 @@ class Actions:
 
         return self._ask(use)
 
-    def _ask(self, action: "Callable[[Puppeteer], object]") -> "Future[None]":
-        answer: Future[None] = Future()
+    def _ask(
+        self, action: "Callable[[Puppeteer], object]", answer: "Future[None] | None" = None
+    ) -> "Future[None]":
+        answer = answer or Future()
 
         def run(puppeteer: "Puppeteer") -> None:
             try:
@@ -324,6 +355,15 @@ class Actions:
 
         self._post(run)
         return answer
+
+
+def _check_background(name: str) -> None:
+    """Raises AvatarError for a picture that cannot be read: the puppeteer could only warn."""
+    from realtime.avatar import read_picture
+    from realtime.compose import BACKGROUNDS
+
+    if name not in BACKGROUNDS:
+        read_picture(Path(name))
 
 
 def setting_values(settings: Settings) -> dict[str, dict[str, Any]]:

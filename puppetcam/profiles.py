@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from config.schema import Settings
     from control.actions import Actions
     from control.profiles import Profile
     from realtime.assembly import Assembly
@@ -92,14 +93,20 @@ def begin(arguments: argparse.Namespace) -> "Profile":
     return profile
 
 
-def resume(profile: "Profile", assembly: "Assembly", actions: "Actions") -> str:
-    """Show the avatar and take the driver's neutral face as they were left; what to tell."""
+def resume(profile: "Profile", assembly: "Assembly", settings: "Settings") -> tuple[int, str]:
+    """Before the run: show the avatar and take the driver's neutral face as they were left.
+    Returns the avatar's index, and what to tell."""
+    names = [avatar.name for avatar in assembly.avatars]
+    shown = names.index(profile.avatar) if profile.avatar in names else 0
+    if shown:
+        assembly.puppeteer.set_avatar(assembly.avatars[shown])
+    return shown, _calibrate(profile, assembly, settings)
+
+
+def _calibrate(profile: "Profile", assembly: "Assembly", settings: "Settings") -> str:
     from control.profiles import from_neutral, reader
 
-    names = [avatar.name for avatar in actions.avatars]
-    if profile.avatar in names:
-        actions.do("avatar", str(names.index(profile.avatar) + 1))
-    known, settings = profile.calibration, actions.settings
+    known = profile.calibration
     if known is None:
         return "not calibrated yet"
     bundle = assembly.engine.bundle

@@ -156,13 +156,19 @@ def _run(arguments: argparse.Namespace) -> int:
             settings.camera,
         )
         window = next((sink for sink in sinks if isinstance(sink, Window)), None)
+        shown_first = 0
+        if profile is not None:
+            shown_first, told = resume(profile, assembly, settings)
+            status.say(f"profile {arguments.profile}: {told}")
         actions = Actions(
             pipeline.post,
             metrics,
             assembly.avatars,
             settings,
+            assembly.puppeteer.prepare,
             open_finder=lambda: open_tracker(settings.tracking),
             avatar_size=bundle.output_size,
+            shown=shown_first,
         )
         keys = Keys(actions, window) if window else None
         status.say(f"keys in the window: {HELP}" if keys else "Ctrl-C ends it")
@@ -179,8 +185,6 @@ def _run(arguments: argparse.Namespace) -> int:
             stack.enter_context(Hotkeys(actions, settings.hotkeys))
             status.say(f"global hotkeys: {settings.hotkeys.modifiers} and 1-9 A D X W S P F T")
         if profile is not None:
-            told = resume(profile, assembly, actions)
-            status.say(f"profile {arguments.profile}: {told}")
 
             def kept() -> Profile:
                 camera = opener.camera if isinstance(opener, CameraOpener) else None

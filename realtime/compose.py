@@ -4,6 +4,7 @@ A new scene takes a while to make (enlarging, a matte): for changed settings tha
 a thread of its own, and the old scene shows until the new one is ready.
 """
 
+import contextlib
 import logging
 import threading
 from dataclasses import replace
@@ -23,7 +24,7 @@ BACKGROUNDS = ("avatar", "green", "alpha")
 
 
 class Composer:
-    """Holds the scene of the avatar that is shown. One thread calls it."""
+    """Holds the scene of the avatar that is shown. One thread calls it, but for ``prepare``."""
 
     def __init__(self, settings: OutputSettings, *, carries: bool) -> None:
         """``carries``: the engine moves pixels by a ``Carrier``."""
@@ -32,6 +33,7 @@ class Composer:
         self._avatar: Avatar | None = None
         self._scene: Scene | None = None
         self._made: Latest[Scene] = Latest()
+        self._prepared: Latest[Scene] = Latest()
         self._gate = threading.Lock()
         self._wanted: OutputSettings | None = None
         self._busy = False
@@ -44,6 +46,14 @@ class Composer:
         """Compose this avatar from now on. Raises AvatarError and SettingsError for settings that
         cannot be followed, if there are no earlier ones that could."""
         self._avatar = avatar
+        made = self._prepared.take(0)
+        if (
+            made is not None
+            and made.avatar is avatar
+            and (_essence(made.settings) == _essence(self._settings))
+        ):
+            self._scene = made
+            return
         try:
             self._scene = self._make(avatar, self._settings)
         except (AvatarError, SettingsError) as error:
@@ -51,6 +61,12 @@ class Composer:
                 raise
             _log.warning("%s", error)
             self._scene = self._make(avatar, self._scene.settings)
+
+    def prepare(self, avatar: Avatar) -> None:
+        """Make the scene of an avatar that will be shown next, so that ``show`` takes no time. Any
+        thread may call this. What cannot be made is for ``show`` to tell."""
+        with contextlib.suppress(AvatarError, SettingsError):
+            self._prepared.put(self._make(avatar, self._settings))
 
     def change(self, settings: OutputSettings) -> None:
         """Follow these settings as soon as their scene is made; ones that cannot be followed are

@@ -172,6 +172,10 @@ class Puppeteer:
         """Take the neutral face of an earlier run with the same network: no look for a new one."""
         self._motion.resume(calibration)
 
+    def prepare(self, avatar: Avatar) -> None:
+        """Do what can be done for an avatar before ``set_avatar``; any thread may call this."""
+        self._composer.prepare(avatar)
+
     def set_avatar(self, avatar: Avatar) -> None:
         """Animate this avatar from the next step on; the driver's reference is kept."""
         self._composer.show(avatar)

@@ -14,6 +14,7 @@ from config.errors import ActionError, AvatarError, EngineError, NeedsRestartErr
 from config.schema import CameraSettings, OutputSettings, Settings
 from control.actions import ACTIONS, KEYS, LIVE, Actions, setting_values
 from realtime.assembly import assemble
+from realtime.avatar import Avatar
 from realtime.crop import Crop
 from realtime.face import open_tracker
 from realtime.frame import Frame
@@ -31,7 +32,7 @@ def no_finder() -> Any:
 def make(find: Callable[[], Any] = no_finder) -> tuple[Actions, Puppet]:
     puppet = Puppet()
     post: Any = lambda action: action(puppet)  # noqa: E731
-    return Actions(post, Metrics(), AVATARS, Settings(), find, SIDE), puppet
+    return Actions(post, Metrics(), AVATARS, Settings(), puppet.prepare, find, SIDE), puppet
 
 
 def test_avatars_are_chosen_by_number_by_name_and_in_a_ring() -> None:
@@ -44,7 +45,7 @@ def test_avatars_are_chosen_by_number_by_name_and_in_a_ring() -> None:
         ("avatar", "bob"),
         ("avatar", "bob"),  # shown already: not encoded again
     ]:
-        actions.do(name, value).result(0)
+        actions.do(name, value).result(10)
     assert [told[1] for told in puppet.told] == ["bob", "cy", "ann", "cy", "bob"]
     assert actions.avatar.name == "bob"
     assert actions.status()["avatar"] == {"number": 2, "name": "bob"}
@@ -101,8 +102,8 @@ def test_what_cannot_be_asked_is_one_line(name: str, value: str | None, message:
 
 def test_settings_change_one_by_one_or_all_together() -> None:
     actions, puppet = make()
-    actions.do("set", "label.position=top-left").result(0)
-    actions.change({"label.size": 0.1, "motion": {"limit": 1, "relative": False}}).result(0)
+    actions.do("set", "label.position=top-left").result(10)
+    actions.change({"label.size": 0.1, "motion": {"limit": 1, "relative": False}}).result(10)
     found = puppet.settings
     assert (found.label.position, found.label.size) == ("top-left", 0.1)
     assert (found.motion.limit, found.motion.relative) == (1.0, False)
@@ -153,18 +154,49 @@ def test_every_key_asks_for_something_that_can_be_done() -> None:
     for name, value in KEYS.values():
         assert name in ACTIONS
         if value is None or value <= "3" or not value.isdecimal():
-            actions.do(name, value).result(0)
+            actions.do(name, value).result(10)
 
 
 def test_error_of_the_puppeteer_is_the_askers_and_the_old_avatar_stays() -> None:
     actions, puppet = make()
     puppet.refuses = EngineError("out of memory")
     with pytest.raises(EngineError, match="out of memory"):
-        actions.do("avatar", "3").result(0)
+        actions.do("avatar", "3").result(10)
     assert actions.avatar.name == "ann"
     puppet.refuses = None
-    actions.do("avatar", "3").result(0)
+    actions.do("avatar", "3").result(10)
     assert actions.avatar.name == "cy"
+
+
+def test_of_avatars_asked_for_at_once_the_last_one_is_prepared_and_shown() -> None:
+    actions, puppet = make()
+    first, go = threading.Event(), threading.Event()
+
+    def prepare(avatar: Avatar) -> None:
+        puppet.prepared.append(avatar.name)
+        first.set()
+        assert go.wait(10)
+
+    actions._prepare = prepare
+    answers = [actions.do("avatar", "2")]
+    assert first.wait(10)
+    answers += [actions.do("avatar", "3"), actions.do("avatar", "1"), actions.do("avatar", "3")]
+    assert actions.do("panic", "on").done()  # waits for no avatar
+    go.set()
+    for answer in answers:
+        answer.result(10)
+    assert actions.avatar.name == "cy"
+    assert puppet.told == [("panic", True), ("avatar", "cy")]
+    assert puppet.prepared == ["bob", "cy"]
+
+
+def test_background_that_cannot_be_read_is_the_askers_mistake(tmp_path: Path) -> None:
+    actions, puppet = make()
+    with pytest.raises(AvatarError, match=r"none\.png: there is no such file"):
+        actions.do("set", f"output.background={tmp_path / 'none.png'}")
+    assert puppet.settings == Settings()
+    actions.do("set", "output.background=green").result(10)
+    assert puppet.settings.output.background == "green"
 
 
 def test_label_switched_off_is_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
@@ -178,7 +210,7 @@ def test_label_switched_off_is_said_aloud(caplog: pytest.LogCaptureFixture) -> N
 def test_quit_ends_the_run() -> None:
     actions, _ = make()
     assert not actions.ended
-    actions.do("quit").result(0)
+    actions.do("quit").result(10)
     assert actions.ended
 
 
@@ -251,7 +283,7 @@ def test_changes_on_a_real_run_lose_no_frame(tmp_path: Path) -> None:
             lambda: Patient(delivered), assembly.puppeteer, [sink], metrics, settings.camera
         )
         actions = Actions(
-            pipeline.post, metrics, assembly.avatars, settings,
+            pipeline.post, metrics, assembly.avatars, settings, assembly.puppeteer.prepare,
             lambda: open_tracker(settings.tracking), assembly.engine.bundle.output_size,
         )  # fmt: skip
 

@@ -54,7 +54,7 @@ class Run:
         self.metrics = Metrics()
         self.actions = Actions(
             lambda action: action(self.puppet),  # type: ignore[arg-type, return-value]
-            self.metrics, AVATARS, Settings(), Blind, SIDE,  # type: ignore[arg-type]
+            self.metrics, AVATARS, Settings(), self.puppet.prepare, Blind, SIDE,  # type: ignore[arg-type]
         )  # fmt: skip
         self.api = Api(self.actions, {"source": "performer"}, "1.2.3", lambda: None)
         self.server = Server(self.api, settings or ApiSettings(token=TOKEN))

@@ -96,6 +96,38 @@ def test_a_scene_of_an_avatar_that_is_gone_never_shows(monkeypatch: pytest.Monke
     assert composer.scene.settings.compose == "place"
 
 
+def test_a_prepared_avatar_is_shown_without_making_its_scene(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[tuple[str, str]] = []
+
+    class Counted(Scene):
+        def __init__(self, shown: Avatar, settings: OutputSettings, **more: object) -> None:
+            made.append((shown.name, threading.current_thread().name))
+            super().__init__(shown, settings, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("realtime.compose.Scene", Counted)
+    composer = Composer(output(), carries=True)
+    one, two = avatar("one"), avatar("two")
+    composer.show(one)
+    beside = threading.Thread(target=composer.prepare, args=(two,), name="beside")
+    beside.start()
+    beside.join()
+    assert composer.scene.avatar is one
+    composer.show(two)
+    assert composer.scene.avatar is two
+    assert made == [("one", "MainThread"), ("two", "beside")]
+    composer.prepare(one)
+    composer.show(two)  # another one than was prepared
+    composer.prepare(one)
+    composer.change(output(compose="place"))
+    settle()
+    composer.show(one)  # prepared for other settings
+    assert composer.scene.avatar is one
+    assert composer.scene.settings.compose == "place"
+    Composer(output(background=str(tmp_path / "none")), carries=True).prepare(one)
+
+
 def test_settings_that_cannot_be_followed_are_told_and_left(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ def make() -> tuple[Actions, Puppet]:
     puppet = Puppet()
     post: Any = lambda action: action(puppet)  # noqa: E731
     finder: Any = None
-    return Actions(post, Metrics(), AVATARS, Settings(), finder, SIDE), puppet
+    return Actions(post, Metrics(), AVATARS, Settings(), puppet.prepare, finder, SIDE), puppet
 
 
 @pytest.mark.parametrize(

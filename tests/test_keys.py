@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from puppet import AVATARS, Puppet
+from puppet import AVATARS, Puppet, wait_for_avatars
 
 from config.schema import Settings
 from control.actions import KEYS, Actions
@@ -42,14 +42,18 @@ def make() -> tuple[Keys, Screen, Puppet, Metrics]:
 
     actions = Actions(
         lambda action: action(puppet),  # type: ignore[arg-type, return-value]
-        metrics, AVATARS, Settings(), no_finder, SIDE,
+        metrics, AVATARS, Settings(), puppet.prepare, no_finder, SIDE,
     )  # fmt: skip
     return Keys(actions, screen), screen, puppet, metrics  # type: ignore[arg-type]
 
 
 def press(keys: Keys, screen: Screen, letters: str) -> bool:
-    screen.waiting = [ord(letter) for letter in letters]
-    return keys.poll()
+    ended = False
+    for letter in [[], *letters]:
+        screen.waiting = [ord(one) for one in letter]
+        ended = keys.poll()
+        wait_for_avatars()
+    return ended
 
 
 def step(driving: Image | None, landmarks: np.ndarray | None = None, at_s: float = 0.0) -> Step:
