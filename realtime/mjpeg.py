@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 
 from config.errors import SinkError
+from config.folders import config_folder
 from realtime.frame import Frame, Latest
 
 _log = logging.getLogger(__name__)
@@ -247,9 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
 def kept_token(folder: Path | None = None) -> str:
     """The token of this user's addresses: made once, so that OBS can keep them. Where it cannot be
     written, one for this time only."""
-    import platformdirs
-
-    folder = folder or Path(platformdirs.user_config_dir("puppetcam", appauthor=False))
+    folder = folder or config_folder()
     path = folder / "stream-token"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         token = path.read_text(encoding="ascii").strip()

@@ -132,7 +132,7 @@ def test_without_a_virtual_camera_the_next_best_is_taken_and_the_reasons_told(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("PUPPETCAM_CONFIG", str(tmp_path))
     monkeypatch.setattr("realtime.mjpeg.PORT", 0)
     arguments = ["--avatar", str(avatar), "--source", str(driving), "--sink", "auto"]
     assert main(["run", *arguments]) == 0
