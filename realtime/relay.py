@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.5
 MAX_RETRY_S = 8.0
-_STEADY_S = 5.0
+_STEADY_S = 8.0
 """An outlet counts as back after this time: some fail only a while after they were opened."""
 _JOIN_S = 2.0
 """Longest wait for a picture that is on its way when the output is closed."""
