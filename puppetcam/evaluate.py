@@ -191,13 +191,14 @@ def _without_nan(value: Any) -> Any:
 
 
 def _tables(rows: Sequence[dict[str, Any]]) -> str:
-    """Three tables, a row a clip and the medians last."""
+    """Tables, a row a clip and the medians last."""
     parts = []
     for title, of in (
         ("self (the clip's first frame, absolute)", lambda row: row["self"]),
         ("cross (another person, relative)", lambda row: _flat(row["cross"])),
         ("cross, correlation over time", lambda row: row["cross"]["correlation"]),
         ("cross, gain", lambda row: row["cross"]["gain"]),
+        ("cross, tells (units and ranges: verify --tells)", lambda row: row["cross"]["tells"]),
     ):
         values = [(str(row["name"]), of(row)) for row in rows]
         names = list(values[0][1])

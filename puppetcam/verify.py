@@ -16,11 +16,12 @@ from config.errors import AvatarError, SettingsError, SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.schema import CredentialsSettings
+    from config.schema import CredentialsSettings, TrackingSettings
     from provenance.credentials import Credentials
     from provenance.detector import Reading
     from realtime.camera import Source
     from realtime.frame import Image
+    from realtime.tells import Tell
 
 FOUND, NOT_FOUND, BROKEN = 0, 1, 3
 """Exit codes; 2, as always: it could not be checked."""
@@ -28,6 +29,11 @@ LOOK_S = 60.0
 """How much of a file is looked at."""
 LIVE_S = 12.0
 """How long a camera or stream is watched."""
+
+HINTS = (
+    "Hints, not proof: a real film may be unusual, and a made-up one natural. No exit code depends "
+    "on them."
+)
 
 Verdict = Literal["found", "not found", "broken", "not checked"]
 """broken: there, but it does not hold, e.g. the file was changed after it was signed."""
@@ -69,6 +75,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="N",
         help=f"how much to look at (default: {LOOK_S:g} of a file, {LIVE_S:g} of what is live)",
     )
+    parser.add_argument(
+        "--tells",
+        action="store_true",
+        help="measure also what people look for: blinks, edges, light, mouth and sound, flicker; "
+        "hints, not proof",
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
     parser.add_argument(
@@ -86,6 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     target: str = arguments.target
     settings = load_settings(arguments.config, arguments.settings)
+    tells: list[Tell] | None = None
     with StatusLine():  # shows what the readers warn of
         findings = [check_credentials(target, settings.credentials)]
         try:
@@ -94,13 +107,20 @@ def _run(arguments: argparse.Namespace) -> int:
             if findings[0].verdict not in ("found", "broken"):
                 raise
             findings.append(Finding("watermark", "not checked", str(error)))
+        if arguments.tells:
+            tells = measure_tells(target, seconds, settings.tracking)
     if arguments.json:
-        print(json.dumps(_as_json(target, findings), indent=2))
+        told = _as_json(target, findings)
+        if tells is not None:
+            told["tells"] = {"note": HINTS, "measures": [one.values() for one in tells]}
+        print(json.dumps(told, indent=2))
     else:
         print(f"{target}: {_conclusion(findings)}")
         for one in findings:
             print(f"  {one.layer}: {one.verdict}; {one.text}")
             print("".join(f"    {line}\n" for line in one.lines), end="")
+        if tells is not None:
+            print("\n".join(tell_lines(tells)))
     return _exit_code(findings)
 
 
@@ -201,25 +221,64 @@ def check_watermark(target: str, seconds: float | None) -> Finding:
     return Finding("watermark", "found", f"{which}; {sure}, in {where}", details)
 
 
+# --- tells --------------------------------------------------------------------------------------
+
+
+def measure_tells(target: str, seconds: float | None, tracking: "TrackingSettings") -> "list[Tell]":
+    """What people look for in a made-up film. Raises SourceError, BundleError."""
+    from realtime.assembly import PICTURES
+    from realtime.face import open_tracker
+    from realtime.tells import Watcher, sound_of
+
+    path = Path(target)
+    if path.is_dir() or path.suffix.lower() in PICTURES:
+        raise SourceError(f"--tells wants a film, {target} is still pictures; leave --tells away")
+    tracker, watcher = open_tracker(tracking), Watcher()
+    with closing(_open(target)) as source:
+        first_s = None
+        for image, at_s in _pictures(source, seconds or (LIVE_S if source.live else LOOK_S)):
+            first_s = at_s if first_s is None else first_s
+            face = tracker.track(image, at_s)
+            watcher.see(image, face.landmarks if face else None, at_s - first_s)
+    return watcher.tells(sound_of(path) if path.is_file() else None)
+
+
+def tell_lines(tells: "list[Tell]") -> list[str]:
+    """For people: value, verdict, natural range and its source."""
+    lines = [f"  tells: {HINTS}"]
+    for one in tells:
+        unit = f" {one.unit}" if one.unit else ""
+        value = "" if math.isnan(one.value) else f" {one.value:.3g}{unit},"
+        lines.append(f"    {one.name}:{value} {one.verdict}")
+        if not math.isnan(one.low):
+            lines.append(f"      natural {one.low:.3g} to {one.high:.3g}{unit} ({one.source})")
+    return lines
+
+
 def _read(target: str, seconds: float | None) -> "Reading":
-    from config.schema import CameraSettings
     from provenance.detector import read_stills, read_video
     from realtime.assembly import PICTURES
     from realtime.avatar import read_picture
-    from realtime.camera import open_source
 
     path = Path(target)
     if path.is_file() and path.suffix.lower() in PICTURES:
         return read_stills([read_picture(path)])
-    settings = CameraSettings()
-    if target == "camera" or target.startswith("camera:"):
-        # As it comes: a virtual camera has one size.
-        settings = replace(settings, width=1280, height=720)
-    with closing(open_source(target, settings)) as source:
+    with closing(_open(target)) as source:
         if path.is_dir():
             return read_stills(image for image, _ in _pictures(source, math.inf))
         length_s = seconds or (LIVE_S if source.live else LOOK_S)
         return read_video(_pictures(source, length_s), length_s)
+
+
+def _open(target: str) -> "Source":
+    from config.schema import CameraSettings
+    from realtime.camera import open_source
+
+    settings = CameraSettings()
+    if target == "camera" or target.startswith("camera:"):
+        # As it comes: a virtual camera has one size.
+        settings = replace(settings, width=1280, height=720)
+    return open_source(target, settings)
 
 
 def _pictures(source: "Source", length_s: float) -> "Iterator[tuple[Image, float]]":

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from config.errors import AvatarError, SourceError
-from config.schema import Settings
+from config.schema import Settings, TrackingSettings
 from realtime.assembly import PICTURES
 from realtime.avatar import TIGHTEST, Avatar, load_avatar
 from realtime.crop import Crop
@@ -26,6 +26,7 @@ from realtime.frame import Frame, Image
 from realtime.neutral import find_neutral
 from realtime.planes import still_keypoints
 from realtime.puppeteer import Puppeteer
+from realtime.tells import Watcher, sound_of
 from realtime.video import VideoFile
 from training.data import identities_of
 from training.landmarker import NAME, Landmarker
@@ -95,6 +96,9 @@ class CrossMeasures:
     flicker: float
     """Temporal high-frequency energy in the face against the driver's."""
     missed: float
+    tells: Mapping[str, float]
+    """What people look for in a made-up film, ``realtime.tells``, by the default bundle's own
+    landmarks; lips against the driving clip's sound."""
 
 
 class Moment(NamedTuple):
@@ -259,6 +263,7 @@ def measure(
             _flicker(driven, chosen, driven_meshes, seen), _flicker(views, chosen, meshes, seen)
         ),
         missed=1 - len(seen) / int(found.sum()),
+        tells=_tells(driver, driven, sampling),
     )
     neutral = views[driver.neutral]
     moments = [Moment("avatar", neutral, views[0], still)]
@@ -316,6 +321,14 @@ def _driven(
     puppeteer.set_avatar(avatar)
     puppeteer.take_reference(replace(_frame(driver, sampling), captured_at=0.0), driver.face)
     return [_at_size(puppeteer.step(frame).result) for frame in _frames(driver.path, sampling)]
+
+
+def _tells(driver: Driver, driven: list[Image], sampling: Sampling) -> dict[str, float]:
+    tracker, watcher = open_tracker(TrackingSettings()), Watcher()
+    for frame, result in zip(_frames(driver.path, sampling), driven, strict=True):
+        face = tracker.track(result, frame.captured_at)
+        watcher.see(result, face.landmarks if face else None, frame.captured_at)
+    return {one.name: one.value for one in watcher.tells(sound_of(driver.path))}
 
 
 def _self_measures(
