@@ -276,10 +276,10 @@ def edge_sharpness(grey: Floats, ovals: Ovals) -> float:
     ring, rest = (r > 0.9) & (r < 1.15), (r < 0.8) | ((r > 1.25) & (r < 1.7))
     if not (ring.any() and rest.any()):
         return math.nan
-    laplacian = cv2.Laplacian(grey, cv2.CV_64F) ** 2
+    laplacian = np.asarray(cv2.Laplacian(grey, cv2.CV_64F)) ** 2
     dy, dx = np.gradient(grey)
-    gradient = dx**2 + dy**2
-    sharp = [laplacian[w].mean() / max(gradient[w].mean(), 1e-9) for w in (ring, rest)]
+    gradient = np.asarray(dx**2 + dy**2)
+    sharp = [float(laplacian[w].mean()) / max(gradient[w].mean(), 1e-9) for w in (ring, rest)]
     return math.sqrt(sharp[0] / max(sharp[1], 1e-9))
 
 
@@ -390,7 +390,8 @@ def _inside(view: Crop, image: Image) -> NDArray[np.bool_]:
     marks = np.arange(SIDE) / (SIDE - 1) * view.side - view.side / 2
     x, y = marks + view.cx, marks + view.cy
     height, width = image.shape[:2]
-    return ((y >= 0) & (y <= height - 1))[:, None] & ((x >= 0) & (x <= width - 1))
+    seen = ((y >= 0) & (y <= height - 1))[:, None] & ((x >= 0) & (x <= width - 1))
+    return np.asarray(seen, np.bool_)
 
 
 def _within(view: Crop, landmarks: Points) -> Points:
