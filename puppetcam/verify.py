@@ -228,7 +228,8 @@ def measure_tells(target: str, seconds: float | None, tracking: "TrackingSetting
     """What people look for in a made-up film. Raises SourceError, BundleError."""
     from realtime.assembly import PICTURES
     from realtime.face import open_tracker
-    from realtime.tells import Watcher, sound_of
+    from realtime.speech import sound_of
+    from realtime.tells import Watcher
 
     path = Path(target)
     if path.is_dir() or path.suffix.lower() in PICTURES:

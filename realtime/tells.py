@@ -7,7 +7,6 @@ unmarked clips of people (docs/log.md).
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from models.landmarks import indices
 from realtime.crop import Crop, Points
 from realtime.frame import Image
+from realtime.speech import Sound, follow_sound
 
 Floats = NDArray[np.float64]
 
@@ -45,12 +45,6 @@ LOOK_EVERY_S = 0.2
 """Time between two such looks."""
 LEAST_S, LEAST_FRAMES = 2.0, 20
 """Less of a face is not judged."""
-GRID_HZ = 100.0
-"""Mouth and sound are compared at this rate."""
-MOST_LAG_S = 0.5
-CHANCE_LAG_S = 1.0
-"""Sound shifted by more than this has nothing to do with the mouth."""
-
 _UPPER_LIDS = [indices(*(f"{s}_lid_upper{p}" for p in ("_outer", "", "_inner"))) for s in
                ("right", "left")]  # fmt: skip
 _LOWER_LIDS = [indices(*(f"{s}_lid_lower{p}" for p in ("_outer", "", "_inner"))) for s in
@@ -100,15 +94,6 @@ class Blink(NamedTuple):
     end_s: float
     depth: float
     """Part of the open eye that was covered, 0..1."""
-
-
-class Sound(NamedTuple):
-    """How loud a film's sound is, every 1 / ``GRID_HZ`` seconds."""
-
-    start_s: float
-    """Against the first picture."""
-    envelope: Floats
-    """(N,) root mean square."""
 
 
 class Ovals(NamedTuple):
@@ -334,57 +319,6 @@ def flicker(times: Floats, patches: Floats) -> float:
     return float(np.median(np.sqrt((second[steady] ** 2).mean((1, 2)) / 6)))
 
 
-def follow_sound(times: Floats, mouth: Floats, sound: Sound) -> tuple[float, float, float]:
-    """Best correlation of mouth (T,) and loudness, by how many seconds the sound is later, and
-    the correlation that chance gives. Not numbers where one of them does not move."""
-    nothing = (math.nan,) * 3
-    grid = np.arange(times[0], times[-1], 1 / GRID_HZ)
-    at = sound.start_s + np.arange(len(sound.envelope)) / GRID_HZ
-    grid = grid[(grid >= at[0]) & (grid <= at[-1])] if len(at) else grid[:0]
-    if len(grid) < 2 * GRID_HZ * (CHANCE_LAG_S + LEAST_S / 2):
-        return nothing
-    lips = _syllables(np.interp(grid, times, mouth))
-    loud = _syllables(np.interp(grid, at, sound.envelope))
-    if lips.std() < 1e-4 or loud.std() < 1e-4:
-        return nothing
-    most, far = int(MOST_LAG_S * GRID_HZ), int(CHANCE_LAG_S * GRID_HZ)
-    near = [_correlation(lips, loud, lag) for lag in range(-most, most + 1)]
-    apart = range(far, len(grid) - far, 5)
-    others = [float(np.corrcoef(lips, np.roll(loud, -lag))[0, 1]) for lag in apart]
-    # The best of as many lags is compared with the best of as many.
-    many = max(1, (2 * most + 1) // 5)
-    best = [max(others[n : n + many]) for n in range(max(1, len(others) - many + 1))]
-    lag = int(np.argmax(near))
-    chance = float(np.quantile(best, 0.95))
-    is_sure = near[lag] > chance
-    return near[lag], (lag - most) / GRID_HZ if is_sure else math.nan, chance
-
-
-def sound_of(path: Path | str) -> Sound | None:
-    """How loud a film is over time; None without sound that can be read."""
-    import av
-
-    step = int(8000 / GRID_HZ)
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio or not container.streams.video:
-                return None
-            video = container.streams.video[0]
-            first_s = float((video.start_time or 0) * (video.time_base or 0))
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=8000)
-            start_s, blocks = None, []
-            for frame in container.decode(audio=0):
-                start_s = float(frame.time or 0) if start_s is None else start_s
-                blocks += [one.to_ndarray()[0] for one in resampler.resample(frame)]
-    except (av.error.FFmpegError, OSError):
-        return None
-    if start_s is None:
-        return None
-    samples = np.concatenate(blocks).astype(np.float64)
-    samples = samples[: len(samples) // step * step].reshape(-1, step)
-    return Sound(start_s - first_s, np.sqrt((samples**2).mean(1)))
-
-
 def _inside(view: Crop, image: Image) -> NDArray[np.bool_]:
     """(SIDE, SIDE): which pixels of the crop lie in the picture."""
     marks = np.arange(SIDE) / (SIDE - 1) * view.side - view.side / 2
@@ -410,20 +344,6 @@ def _light(grey: Floats, ovals: Ovals, where: NDArray[np.bool_], z: Floats | Non
     columns = [u, v, np.ones_like(u)] + ([] if z is None else [z[where]])
     solved = np.linalg.lstsq(np.stack(columns, 1), grey[where], rcond=None)[0]
     return np.asarray((solved[0] * across + solved[1] * down) / max(grey[where].mean(), 1.0))
-
-
-def _syllables(values: Floats) -> Floats:
-    """Without what changes slower than 1 s and faster than syllables, about 2 to 7 Hz."""
-    rows = values.reshape(1, -1)
-    smooth = cv2.GaussianBlur(rows, (0, 0), 0.04 * GRID_HZ)
-    return np.asarray((smooth - cv2.GaussianBlur(rows, (0, 0), 0.3 * GRID_HZ))[0])
-
-
-def _correlation(lips: Floats, loud: Floats, lag: int) -> float:
-    """Of the lips with the sound ``lag`` steps later."""
-    one = lips[max(0, -lag) : len(lips) - max(0, lag)]
-    other = loud[max(0, lag) : len(loud) - max(0, -lag)]
-    return float(np.corrcoef(one, other)[0, 1])
 
 
 def _crossing(times: Floats, values: Floats, n: int, level: float) -> float:

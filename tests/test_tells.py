@@ -14,8 +14,9 @@ from performed import blank, faces, write_video
 from models.bundle import DEFAULT
 from models.landmarks import COUNT, indices
 from puppetcam.cli import main
-from realtime import tells
-from realtime.tells import Sound, Tell, Watcher
+from realtime import speech, tells
+from realtime.speech import Sound
+from realtime.tells import Tell, Watcher
 
 needs_bundle = pytest.mark.skipif(not DEFAULT.is_dir(), reason="no default bundle")
 SIZE = 160
@@ -69,21 +70,21 @@ def test_the_lag_of_the_sound_is_found(late: float) -> None:
     times = np.arange(len(mouth)) / 100
     every = slice(None, None, 4)  # a film of 25 pictures a second
     sound = Sound(late, mouth + 0.3 * moving(1))
-    correlation, lag_s, chance = tells.follow_sound(times[every], mouth[every], sound)
+    correlation, lag_s, chance = speech.follow_sound(times[every], mouth[every], sound)
     assert lag_s == pytest.approx(late, abs=0.015)
     assert correlation > 0.85 > chance
 
 
 def test_sound_of_another_mouth_has_no_lag() -> None:
     times = np.arange(1200) / 100
-    correlation, lag_s, chance = tells.follow_sound(times, moving(2), Sound(0.0, moving(3)))
+    correlation, lag_s, chance = speech.follow_sound(times, moving(2), Sound(0.0, moving(3)))
     assert correlation < chance
     assert math.isnan(lag_s)
 
 
 def test_a_steady_tone_says_nothing() -> None:
     times = np.arange(1200) / 100
-    found = tells.follow_sound(times, moving(2), Sound(0.0, np.full(1200, 0.2)))
+    found = speech.follow_sound(times, moving(2), Sound(0.0, np.full(1200, 0.2)))
     assert all(math.isnan(one) for one in found)
 
 
@@ -186,7 +187,7 @@ def test_without_a_face_or_a_film_it_is_said(
     said = capsys.readouterr().out
     assert "not proof" in said
     assert said.count("not measured") == 10
-    assert tells.sound_of(film) is None
+    assert speech.sound_of(film) is None
     cv2.imwrite(str(tmp_path / "still.png"), blank(1)[0])
     assert main(["verify", "--tells", str(tmp_path / "still.png")]) == 2
     assert "wants a film" in capsys.readouterr().err
@@ -194,7 +195,7 @@ def test_without_a_face_or_a_film_it_is_said(
 
 def test_the_sound_of_a_film_has_its_loudness(tmp_path: Path) -> None:
     film = write_video(tmp_path / "film.mp4", blank(60), Fraction(25), "aac")
-    sound = tells.sound_of(film)
+    sound = speech.sound_of(film)
     assert sound is not None
     assert sound.start_s == pytest.approx(0, abs=0.05)
     assert len(sound.envelope) == pytest.approx(240, abs=6)

@@ -26,7 +26,8 @@ from realtime.frame import Frame, Image
 from realtime.neutral import find_neutral
 from realtime.planes import still_keypoints
 from realtime.puppeteer import Puppeteer
-from realtime.tells import Watcher, sound_of
+from realtime.speech import sound_of
+from realtime.tells import Watcher
 from realtime.video import VideoFile
 from training.data import identities_of
 from training.landmarker import NAME, Landmarker
