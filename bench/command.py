@@ -127,8 +127,9 @@ def measure(arguments: argparse.Namespace) -> Report:
     from realtime.assembly import assemble
     from realtime.camera import open_source
     from realtime.loop import NAME, drawn_pictures
-    from realtime.onnx_engine import runtime_threads
+    from realtime.onnx_session import runtime_threads
     from realtime.pipeline import Pipeline
+    from realtime.placement import placement, summary
     from realtime.puppeteer import Step
 
     settings = settings_of(arguments)
@@ -179,7 +180,8 @@ def measure(arguments: argparse.Namespace) -> Report:
             machine=this_machine(),
             bundle=assembly.engine.bundle,
             provider=assembly.engine.provider,
-            threads=runtime_threads(settings.engine),
+            threads=runtime_threads(assembly.engine.settings),
+            placement=summary(placement(assembly.engine)),
             versions=versions(),
             avatar=avatars[0].name,
             source=source,

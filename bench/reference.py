@@ -39,7 +39,7 @@ from models.compact import CompactModel
 from models.keypoints import Keypoints, relative_motion
 from realtime.engine import Engine, open_engine
 from realtime.frame import Image
-from realtime.onnx_engine import runtime_threads
+from realtime.onnx_session import runtime_threads
 from realtime.planes import empty_planes, fill_planes, resized
 
 AVATAR, INITIAL, DRIVING = 10, 11, (12, 13, 14)

@@ -35,6 +35,8 @@ class Report:
     """Where the networks really ran."""
     threads: int
     """Of the runtime, on the CPU."""
+    placement: str
+    """The devices that the heavy nodes ran on, from the runtime's profile."""
     versions: dict[str, str]
     avatar: str
     source: "SourceFacts | None"
@@ -57,6 +59,7 @@ class Report:
             f"{self.date}  {self.machine}",
             f"bundle {bundle.name}: {bundle.family}, {bundle.output_size} px, {bundle.precision}, "
             f"frame graph {digest}, on {self.provider}, threads {self.threads}",
+            f"heavy nodes: {self.placement}",
         ]
         if self.source is not None:
             one = self.source

@@ -166,15 +166,16 @@ class EngineSettings:
     bundle: str = "default"
     """"default" (shipped), or the path of a bundle folder."""
     runtime: Literal["auto", "onnxruntime", "openvino", "torchscript"] = "auto"
-    """What runs the networks: openvino is an optional package for the CPU; torchscript is for
-    bundles exported as that."""
+    """What runs the networks; auto: what the first start measured as fastest. openvino is an
+    optional package for the CPU; torchscript is for bundles exported as that."""
     precision: Literal["auto", "fp32", "int8", "fp16"] = "auto"
-    """Of the networks: the bundle's own, or that of a bundle made of it, which lies beside it
-    under the same name with "-int8" or "-fp16" behind."""
-    provider: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the networks run; auto takes CUDA where it works."""
+    """Of the networks; auto: what the first start measured as fastest of the bundle itself and of
+    those made of it, which lie beside it under the same name with "-int8" or "-fp16" behind."""
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    """Where the networks run; auto takes CUDA where it works. tensorrt: NVIDIA's compiler in ONNX
+    Runtime, a minute's work at the first start."""
     threads: int = 0
-    """CPU threads of the runtime, up to 256; 0: one per physical core, at most 4."""
+    """CPU threads of the runtime, up to 256; 0: what the first start measured as fastest."""
 
     def __post_init__(self) -> None:
         _between(self, "threads", 0, 256)

@@ -24,6 +24,11 @@ OPENCV_FIX = (
     "pip uninstall -y opencv-python opencv-python-headless, then "
     'pip install "opencv-python>=4.10,<5"'
 )
+OVERRIDE = "Otherwise: engine.runtime=, engine.precision=, engine.threads="
+FALLEN_FIX = (
+    "update onnxruntime-gpu, or export the bundle again with this version; if it stays, "
+    "engine.provider=cpu may be faster"
+)
 NO_CAMERA_FIX = "plug one in, or try puppetcam run --source performer"
 ESSENTIAL = ("OpenCV", "PyAV", "runtime", "bundle", "networks")
 """Without these nothing moves; everything else is only needed for some uses."""
@@ -153,7 +158,7 @@ def _runtime() -> Iterator[Finding]:
     )
     detail = f"onnxruntime {onnxruntime.__version__}, offers {providers}"
     if _version("onnxruntime") and _version("onnxruntime-gpu"):
-        from realtime.onnx_engine import CUDA_FIX
+        from realtime.onnx_session import CUDA_FIX
 
         yield Finding("runtime", "problem", f"{detail}; two packages, one module", CUDA_FIX)
     else:
@@ -178,19 +183,29 @@ def _networks(settings: "Settings") -> Iterator[Finding]:
 
     from bench.latency import measure_model
     from realtime.engine import open_engine
-    from realtime.onnx_engine import CUDA_FIX, nvidia_driver_answers
+    from realtime.onnx_session import CUDA_FIX, nvidia_driver_answers
+    from realtime.placement import fallen, placement, summary
+    from realtime.tuning import choose
 
-    engine = open_engine(settings.engine)
+    choice = choose(settings.engine)
+    if choice.trials:
+        found = "remembered" if choice.remembered else "measured now"
+        tried = "; ".join(str(one) for one in choice.trials)
+        yield Finding("fastest", "ok", f"{tried} ({found}); the first is taken. {OVERRIDE}")
+    engine = open_engine(choice.settings)
     try:
         side = engine.bundle.output_size
         grey = np.full((side, side, 3), 128, np.uint8)
         times = measure_model(engine, grey, seconds=0.0)
+        placed = placement(engine)
     finally:
         engine.close()
     rate = 1000 / max(times.step.p50_ms, 1e-3)
-    detail = f"run on {engine.provider}, {times.step.p50_ms:.0f} ms a frame"
+    detail = (
+        f"run in {engine.bundle.precision} on {engine.provider}, {times.step.p50_ms:.0f} ms a frame"
+    )
     wanted = settings.engine.provider != "cpu" and nvidia_driver_answers()
-    if wanted and engine.bundle.format == "onnx" and "CUDA" not in engine.provider:
+    if wanted and engine.bundle.format == "onnx" and engine.provider.endswith("CPU"):
         fault = f"{detail}, although there is an NVIDIA card"
         yield Finding("networks", "problem", fault, CUDA_FIX)
     elif rate < 10:
@@ -198,6 +213,13 @@ def _networks(settings: "Settings") -> Iterator[Finding]:
         yield Finding("networks", "problem", f"{detail}: slow, {rate:.0f} fps", fix)
     else:
         yield Finding("networks", "ok", detail)
+    lost = fallen(placed, engine)
+    if lost:
+        names = ", ".join(sorted({f"{one.operator} of {one.graph}" for one in lost}))
+        fault = f"fell from the card to the CPU: {names}"
+        yield Finding("placement", "problem", fault, FALLEN_FIX)
+    else:
+        yield Finding("placement", "ok", summary(placed))
 
 
 def _cameras() -> Iterator[Finding]:

@@ -254,7 +254,7 @@ def _introduce(assembly: "Assembly", settings: "Settings", status: "StatusLine")
     bundle = assembly.engine.bundle
     status.say(
         f"networks: {bundle.name} ({bundle.family}, {bundle.output_size} px) "
-        f"on {assembly.engine.provider}"
+        f"in {bundle.precision} on {assembly.engine.provider}"
     )
     label = settings.label
     if label.enabled:

@@ -12,6 +12,7 @@ from realtime.avatar import Avatar, load_avatar
 from realtime.engine import Engine, open_engine
 from realtime.face import Tracker, open_tracker
 from realtime.puppeteer import Puppeteer
+from realtime.tuning import choose
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +52,15 @@ def assemble(
     pictures: Sequence[Path] = (),
     settle: Callable[[tuple[Avatar, ...]], tuple[Avatar, ...]] | None = None,
 ) -> Assembly:
-    """Open the engine and its tracker, and load the avatars.
+    """Open the engine (that which is fastest here, of what the settings leave open) and its
+    tracker, and load the avatars.
 
     ``pictures``: files and folders of pictures; none: the shipped avatars. A file that is no avatar
     raises AvatarError; in a folder it is told and left out. ``settle`` gets all avatars and gives
     them back with the word whose faces they are; None where nobody will see the output. Also raises
     BundleError, EngineError, and what ``settle`` raises.
     """
-    engine = open_engine(settings.engine)
+    engine = open_engine(choose(settings.engine).settings)
     try:
         # The default bundle's landmark network follows the face: the engine's own where it is one.
         tracker = open_tracker(settings.tracking, engine)

@@ -21,6 +21,8 @@ class Engine(Protocol):
     bundle: Bundle
     provider: str
     """Where it really runs, as the runtime reports it, e.g. "onnxruntime CPU"."""
+    settings: EngineSettings
+    """Those that it was opened with."""
 
     def set_avatar(self, image: Image) -> Keypoints:
         """Encode the avatar, once; returns its keypoints."""
@@ -44,7 +46,7 @@ class Engine(Protocol):
 
 def open_engine(settings: EngineSettings) -> Engine:
     """The engine that ``settings`` name: of its "auto"s, ONNX Runtime where the bundle's format
-    leaves a choice, and the bundle's own precision; ``realtime.choice`` makes better ones.
+    leaves a choice, and the bundle's own precision; ``realtime.tuning`` makes better ones.
 
     Raises BundleError, MissingPackageError, EngineError.
     """

@@ -1,6 +1,7 @@
 """``puppetcam doctor``: one line a finding, one fix a problem, and never a traceback."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,10 @@ def test_json_is_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["ok"] is True
     assert {entry["name"] for entry in found["findings"]} >= set(PARTS)
     provider = next(e["detail"] for e in found["findings"] if e["name"] == "networks")
-    assert provider.startswith("run on onnxruntime ")
+    assert re.match("run in (fp32|int8) on (onnxruntime|openvino) CPU, ", provider)
+    details = {entry["name"]: entry["detail"] for entry in found["findings"]}
+    assert "engine.runtime=" in details["fastest"]
+    assert "on CPU" in details["placement"]
     assert all(entry["fix"] for entry in found["findings"] if entry["state"] != "ok")
 
 

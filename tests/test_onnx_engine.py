@@ -13,14 +13,15 @@ import psutil
 import pytest
 from small_network import SIZE, expected_frame, picture, small_model, tensor
 
-import realtime.onnx_engine
+import realtime.onnx_session
 from config.errors import EngineError, MissingPackageError
 from config.schema import EngineSettings
 from export.bundle import export_bundle
 from models.bundle import Bundle, hashes, read_manifest, write_manifest
 from models.keypoints import Keypoints
 from realtime.engine import open_engine
-from realtime.onnx_engine import KeypointSession, OnnxEngine, runtime_threads
+from realtime.onnx_engine import KeypointSession, OnnxEngine
+from realtime.onnx_session import runtime_threads
 
 CPU = EngineSettings(provider="cpu", threads=1)
 
@@ -163,7 +164,7 @@ def test_a_graph_that_is_damaged_but_listed_is_an_engine_error(
 
 def test_sessions_do_not_spin_and_keep_to_their_threads(bundle: Bundle) -> None:
     with closing(KeypointSession(bundle, EngineSettings(provider="cpu", threads=3))) as session:
-        options = session.session.get_session_options()
+        options = session.graph.session.get_session_options()
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
         assert options.intra_op_num_threads == 3
 
@@ -205,7 +206,7 @@ def test_cuda_that_fails_to_start_is_seen_after_the_session_is_made(
     # cuDNN is missing.
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
-    monkeypatch.setattr(realtime.onnx_engine, "nvidia_driver_answers", lambda: True)
+    monkeypatch.setattr(realtime.onnx_session, "nvidia_driver_answers", lambda: True)
     with pytest.raises(EngineError, match="took onnxruntime CPU: CUDA or cuDNN did not load"):
         OnnxEngine(bundle, EngineSettings(provider="cuda"))
     with closing(OnnxEngine(bundle, EngineSettings(provider="auto", threads=1))) as engine:
@@ -222,7 +223,7 @@ def test_auto_on_the_cpu_is_loud_only_where_there_is_a_card(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     without_cuda(monkeypatch)
-    monkeypatch.setattr(realtime.onnx_engine, "nvidia_driver_answers", lambda: driver)
+    monkeypatch.setattr(realtime.onnx_session, "nvidia_driver_answers", lambda: driver)
     OnnxEngine(bundle, EngineSettings(provider="auto", threads=1)).close()
     loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(loud) == driver
@@ -234,7 +235,7 @@ def test_auto_on_the_cpu_is_loud_with_the_gpu_package(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     without_cuda(monkeypatch)
-    monkeypatch.setattr(realtime.onnx_engine, "nvidia_driver_answers", lambda: False)
+    monkeypatch.setattr(realtime.onnx_session, "nvidia_driver_answers", lambda: False)
     monkeypatch.setattr(
         "importlib.metadata.version", lambda name: {"onnxruntime-gpu": "1.31"}[name]
     )
@@ -245,7 +246,7 @@ def test_auto_on_the_cpu_is_loud_with_the_gpu_package(
 def test_asked_for_the_cpu_it_is_quiet(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(realtime.onnx_engine, "nvidia_driver_answers", lambda: True)
+    monkeypatch.setattr(realtime.onnx_session, "nvidia_driver_answers", lambda: True)
     OnnxEngine(bundle, CPU).close()
     assert caplog.records == []
 
