@@ -146,7 +146,7 @@ def test_json_tells_what_was_measured_on_what(
 ) -> None:
     driving = write_video(tmp_path / "driving.mp4", faces(6), NTSC)
     arguments = ["bench", "--source", str(driving), "--avatar", str(avatar), "--seconds", "5"]
-    arguments += ["--receiver", "memory", "engine.precision=fp32"]
+    arguments += ["--receiver", "memory", "engine.precision=fp32", "engine.runtime=onnxruntime"]
     assert main([*arguments, "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)
     bundle = open_bundle(None)
