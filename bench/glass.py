@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -38,6 +37,8 @@ from realtime.sinks import MemorySink, Sink, open_sink
 
 LAST_PICTURES_S = 0.5
 """How long a receiver goes on after the run's end."""
+FIRST_SIGHT_S = 30.0
+"""Longest wait for its first picture, once there are any."""
 READY_S = 60.0
 """Longest wait for the receiver's program to start."""
 
@@ -68,7 +69,7 @@ class Receiver(Protocol):
 
     name: str
     sink: Sink
-    seen: deque[tuple[float, int | None]]
+    seen: list[tuple[float, int | None]]
     """(moment, number) of each picture."""
 
     def close(self) -> None:
@@ -137,7 +138,7 @@ class Memory:
     name = "memory"
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.seen: deque[tuple[float, int | None]] = deque()
+        self.seen: list[tuple[float, int | None]] = []
         self.sink: Sink = _Eye(self.seen, clock)
 
     def close(self) -> None:
@@ -146,7 +147,7 @@ class Memory:
 
 
 class _Eye(MemorySink):
-    def __init__(self, seen: deque[tuple[float, int | None]], clock: Callable[[], float]) -> None:
+    def __init__(self, seen: list[tuple[float, int | None]], clock: Callable[[], float]) -> None:
         super().__init__(keep=1)
         self._seen, self._clock = seen, clock
 
@@ -162,7 +163,7 @@ class Program:
     def __init__(self, name: str, sink: Sink, address: str) -> None:
         """Owns ``sink``; waits until the program is ready. Raises SinkError."""
         self.name, self.sink = name, sink
-        self.seen: deque[tuple[float, int | None]] = deque()
+        self.seen: list[tuple[float, int | None]] = []
         self._ready = threading.Event()
         root = str(Path(__file__).parents[1])
         self._process = subprocess.Popen(
@@ -226,7 +227,8 @@ def measure_glass(
     watch: Callable[[Pipeline, Step], None] = lambda pipeline, step: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Glass:
-    """``seconds`` of the whole way; owns ``receiver``. Raises SourceError, SinkError."""
+    """``seconds`` of the whole way, from the first picture at the far end on; owns ``receiver``.
+    Raises SourceError, SinkError."""
     sources: list[Counted] = []
 
     def counted() -> Source:
@@ -241,18 +243,26 @@ def measure_glass(
         )
     puppeteer = CountedPuppeteer(assembly.engine, assembly.tracker, settings)
     puppeteer.set_avatar(assembly.avatars[0])
+    seen = receiver.seen
+    ends_at: float | None = None
+
+    def over() -> bool:
+        nonlocal ends_at
+        if ends_at is None and any(number is not None for _, number in seen):
+            ends_at = clock() + seconds
+        return stopped() or (ends_at is not None and clock() >= ends_at)
+
     with closing(receiver):
         began = clock()
         measure_pipeline(
-            puppeteer, counted, settings, seconds, sinks=[receiver.sink], stopped=stopped,
-            watch=watch, clock=clock,
+            puppeteer, counted, settings, seconds + FIRST_SIGHT_S, sinks=[receiver.sink],
+            stopped=over, watch=watch, clock=clock,
         )  # fmt: skip
-        ends_at = clock() + LAST_PICTURES_S
-        last = len(receiver.seen)
-        while isinstance(receiver, Program) and clock() < ends_at and len(receiver.seen) == last:
+        last, late_at = len(seen), clock() + LAST_PICTURES_S
+        while isinstance(receiver, Program) and clock() < late_at and len(seen) == last:
             time.sleep(0.01)
     captured = sources[-1].captured if sources else {}
-    return judged(receiver.name, list(receiver.seen), captured, began)
+    return judged(receiver.name, seen, captured, began)
 
 
 def judged(
