@@ -6,7 +6,6 @@ computer's own memory. What cannot run is told with its reason and does not end 
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,12 +23,13 @@ from bench.machine import Machine, this_machine
 from bench.reference import OwnLoop, ReferenceLoop
 from bench.report import as_json, check_target, write_text
 from bench.synthetic import compact_model, levels, published_model, waves
-from config.errors import EngineError, ExportError, PuppetcamError, SettingsError
+from config.errors import EngineError, PuppetcamError, SettingsError
 from config.network import load_network
 from config.schema import EngineSettings
-from export.bundle import Format, export_bundle
-from export.graphs import Model
-from models.bundle import DEFAULT, Bundle, beside, open_bundle, precisions
+from export.bundle import export_bundle
+from export.calibration import drawn_people
+from export.quantize import quantize_bundle
+from models.bundle import DEFAULT, Bundle, beside, open_bundle
 from realtime.engine import open_engine
 from realtime.frame import Image
 from realtime.metrics import Spread, spread
@@ -118,18 +118,21 @@ def measure(
 
     add(config.name, "reference loop, torch eager fp32", eager)
     published.cpu()
-    made: list[tuple[str, Model, Format]] = [
-        (config.name, published, "onnx"),
-        (config.name, published, "torchscript"),
-        # Times do not depend on weights; those that ship are exported as ONNX only.
-        ("default", compact, "torchscript"),
-    ]
+    silent: Callable[[str], object] = lambda line: None  # noqa: E731
     # A copy: what is made of it lies beside it.
-    shipped = Path(shutil.copytree(DEFAULT, folder / "default"))
-    bundles = [("default", open_bundle(shipped))]
-    for name, model, format in made:
-        target = folder / f"{name}-{format}"
-        bundle = export_bundle(model, target, format=format, report=lambda line: None)
+    shipped = open_bundle(Path(shutil.copytree(DEFAULT, folder / "default")))
+    full = export_bundle(published, folder / config.name, report=silent)
+    bundles = [(config.name, full), ("default", shipped)]
+    for bundle, people in (
+        (full, [pictures[:2]]),
+        (shipped, drawn_people(shipped.output_size, people=1)),
+    ):
+        output = beside(bundle, "fp16")
+        quantize_bundle(bundle, output, people, precision="fp16", least_psnr_db=0, report=silent)
+    # Times do not depend on weights: those that ship are exported as ONNX only.
+    for name, model in ((config.name, published), ("default", compact)):
+        target = folder / f"{name}-torchscript"
+        bundle = export_bundle(model, target, format="torchscript", report=silent)
         bundles.append((name, bundle))
     for name, bundle in sorted(bundles, key=lambda one: one[0] == "default"):
         for settings in ways(bundle, device):
@@ -161,27 +164,12 @@ def ways(bundle: Bundle, device: str) -> list[EngineSettings]:
 def _step(
     settings: EngineSettings, pictures: Sequence[Image], stack: ExitStack
 ) -> Callable[[], object]:
-    bundle = open_bundle(Path(settings.bundle))
-    if settings.precision not in precisions(bundle):
-        _make(bundle, settings.precision)
     engine = stack.enter_context(closing(open_engine(settings)))
     side = engine.bundle.output_size
     avatar = cv2.resize(pictures[0], (side, side), interpolation=cv2.INTER_CUBIC)
     loop = OwnLoop(engine, avatar.astype("uint8"), pictures[1])
     crop = loop.crop(pictures[2])
     return lambda: loop.step(crop)
-
-
-def _make(bundle: Bundle, precision: str) -> None:
-    """The bundle of that precision beside ``bundle``, made as a user makes it. Raises
-    ExportError."""
-    command = ["quantize", "--bundle", str(bundle.path), "--precision", precision]
-    command += ["--output", str(beside(bundle, precision))]
-    done = subprocess.run(
-        [sys.executable, "-m", "puppetcam", *command], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise ExportError(f"no {precision}: {done.stderr.strip().rsplit(chr(10), 1)[-1]}")
 
 
 def _timed(step: Callable[[], object], seconds: float) -> Spread:

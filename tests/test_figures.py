@@ -154,13 +154,13 @@ def test_networks_of_any_size_are_timed() -> None:
 
 def test_avatars_and_streams_are_measured_in_processes_of_their_own() -> None:
     settings = Settings(engine=EngineSettings(threads=1, provider="cpu"))
-    avatars = measure_avatars(settings, 2)
-    assert avatars.avatars == 2
+    avatars = measure_avatars(settings, 1)
+    assert avatars.avatars == 1
     assert min(avatars.start_s, avatars.change_ms, avatars.step_ms) > 0
-    streams = measure_streams(settings, 2, seconds=0.3)
-    assert (streams.streams, streams.threads_each >= 1) == (2, True)
+    streams = measure_streams(settings, 1, seconds=0.3)
+    assert (streams.streams, streams.threads_each >= 1) == (1, True)
     assert streams.age_p50_ms > 0
-    assert 50 < avatars.memory_mb < streams.memory_mb
+    assert min(avatars.memory_mb, streams.memory_mb) > 50
 
 
 def test_the_figures_of_a_card_are_made_without_one_too(
