@@ -17,29 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from bench.command import versions
+from bench.crowd import in_a_process
 from bench.machine import this_machine
 from bench.reference import compare, default_bundles
 from bench.report import as_json, check_target, write_text
 from bench.roofline import Peak, measure_peak, measure_stages
-from bench.scaling import (
-    AVATARS,
-    KEYPOINTS,
-    SIZES,
-    STREAMS,
-    measure_avatars,
-    measure_streams,
-    thread_counts,
-    time_bundle,
-    time_network,
-)
+from bench.scaling import KEYPOINTS, SIZES, thread_counts, time_bundle, time_network
 from bench.synthetic import published_config, published_model
 from config.errors import EngineError, PuppetcamError, SettingsError
 from config.network import load_network
-from config.schema import EngineSettings, Settings
+from config.schema import EngineSettings
 from models.bundle import Bundle, open_bundle
 
 PARTS = ("reference", "pipeline", "roofline", "growth")
 """In this order: bundles made for the first are used by the others."""
+AVATARS = (1, 4, 16)
+STREAMS = (1, 2, 3, 4)
 Figures = dict[str, Any]
 
 
@@ -80,7 +73,9 @@ def measure(
         figures["peaks"] = [asdict(peak) for peak in peaks]
         figures["stages"] = {}
         for bundle in (*bundles, *_published(folder, network)):
-            name = f"{bundle.name} {bundle.precision}"
+            name = bundle.name
+            if bundle.precision not in name:
+                name += f" {bundle.precision}"
             figures["stages"][name] = _stages(bundle, peaks[-1], seconds)
     if "growth" in parts:
         figures["growth"] = _growth(bundles, threads, seconds, report)
@@ -177,11 +172,8 @@ def _growth(
         for count in threads:
             row = asdict(time_bundle(bundle, count, each))
             found["threads"].append(row | {"precision": bundle.precision})
-    settings = Settings()
-    found["avatars"] = [asdict(measure_avatars(settings, count)) for count in AVATARS]
-    found["streams"] = [
-        asdict(measure_streams(settings, count, 0.5 * seconds)) for count in STREAMS
-    ]
+    found["avatars"] = [in_a_process("avatars", count, seconds) for count in AVATARS]
+    found["streams"] = [in_a_process("streams", count, 0.5 * seconds) for count in STREAMS]
     return found
 
 

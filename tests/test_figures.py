@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from bench import gpu
+from bench.crowd import in_a_process
 from bench.figures import main, refreshed, tables
-from bench.scaling import measure_avatars, measure_streams, thread_counts, time_network
+from bench.scaling import thread_counts, time_network
 from bench.synthetic import published_model
-from config.errors import SettingsError
+from config.errors import EngineError, SettingsError
 from config.network import load_network
-from config.schema import EngineSettings, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -153,14 +153,16 @@ def test_networks_of_any_size_are_timed() -> None:
 
 
 def test_avatars_and_streams_are_measured_in_processes_of_their_own() -> None:
-    settings = Settings(engine=EngineSettings(threads=1, provider="cpu"))
-    avatars = measure_avatars(settings, 1)
-    assert avatars.avatars == 1
-    assert min(avatars.start_s, avatars.change_ms, avatars.step_ms) > 0
-    streams = measure_streams(settings, 1, seconds=0.3)
-    assert (streams.streams, streams.threads_each >= 1) == (1, True)
-    assert streams.age_p50_ms > 0
-    assert min(avatars.memory_mb, streams.memory_mb) > 50
+    avatars = in_a_process("avatars", 1, 0.1)
+    assert avatars["avatars"] == 1
+    assert min(avatars["start_s"], avatars["change_ms"], avatars["step_ms"]) > 0
+    streams = in_a_process("streams", 1, 0.3)
+    assert streams["streams"] == 1
+    assert streams["threads_each"] >= 1
+    assert streams["age_p50_ms"] > 0
+    assert min(avatars["memory_mb"], streams["memory_mb"]) > 50
+    with pytest.raises(EngineError, match="0 avatars could not be measured: python -m bench"):
+        in_a_process("avatars", 0, 1)
 
 
 def test_the_figures_of_a_card_are_made_without_one_too(
