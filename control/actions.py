@@ -285,10 +285,9 @@ class Actions:
         self._number, avatar = number, self._avatars[number]
         answer: Future[None] = Future()
         self._showing = answer
-        # Not in the asking thread, which may be the one that delivers the pictures.
-        threading.Thread(
-            target=self._bring, args=(avatar, answer), name="avatar", daemon=True
-        ).start()
+        # Not in the asking thread, which may be the one that delivers the pictures. No daemon:
+        # native code that still runs in one aborts the process at its exit.
+        threading.Thread(target=self._bring, args=(avatar, answer), name="avatar").start()
         return answer
 
     def _bring(self, avatar: "Avatar", answer: "Future[None]") -> None:

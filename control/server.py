@@ -16,6 +16,7 @@ import selectors
 import socket
 import socketserver
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -35,6 +36,8 @@ READ_TIMEOUT_S = 10.0
 """A client that sends or takes nothing for so long is let go."""
 STREAM_EVERY_S = 0.25
 _DRAIN_BYTES = 4_000_000
+_JOIN_S = 3.0
+"""Longest wait for threads to end."""
 
 
 class Server:
@@ -84,7 +87,7 @@ class Server:
         self._server.server_close()
         self._server.let_go()
         for thread in self._threads:
-            thread.join(3)
+            thread.join(_JOIN_S)
         with suppress(OSError):
             withdraw(self._running)
 
@@ -110,7 +113,7 @@ class _Listener(socketserver.ThreadingTCPServer):
     def __init__(self, api: Api, settings: ApiSettings, token: str) -> None:
         self.api, self.token, self.host = api, token, settings.host
         self.url = ""
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, threading.Thread | None] = {}
         self._open_lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         super().__init__((settings.host, settings.port), _Connection)
@@ -119,26 +122,36 @@ class _Listener(socketserver.ThreadingTCPServer):
         with self._open_lock:
             is_full = len(self._open) >= MOST_CLIENTS
             if not is_full:
-                self._open.add(request)
+                self._open[request] = None
         if is_full:
             super().shutdown_request(request)
         else:
             super().process_request(request, client_address)
 
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            self._open[request] = threading.current_thread()
+        super().process_request_thread(request, client_address)
+
     def shutdown_request(self, request: Any) -> None:
         with self._open_lock:
-            self._open.discard(request)
+            self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.debug("a client of the API went away", exc_info=True)
 
     def let_go(self) -> None:
-        """Wake the threads that wait for a client's next request."""
+        """Wake the threads that wait for a client's next request, and wait until they end: a
+        network that still runs in one would abort the process at its exit."""
         with self._open_lock:
-            for one in self._open:
+            threads = [one for one in self._open.values() if one is not None]
+            for connection in self._open:
                 with suppress(OSError):
-                    one.shutdown(socket.SHUT_RD)
+                    connection.shutdown(socket.SHUT_RD)
+        ends_at = time.monotonic() + _JOIN_S
+        for thread in threads:
+            thread.join(max(0.0, ends_at - time.monotonic()))
 
 
 class _Connection(BaseHTTPRequestHandler):
