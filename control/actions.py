@@ -23,7 +23,7 @@ from provenance.consent import ANSWERS
 if TYPE_CHECKING:  # the command line reads the table below and starts without numpy
     from realtime.avatar import Avatar
     from realtime.face import Tracker
-    from realtime.frame import Image
+    from realtime.frame import Frame
     from realtime.metrics import Metrics
     from realtime.puppeteer import Puppeteer, Step
 
@@ -237,11 +237,11 @@ class Actions:
             "frame": step.frame.index if step else None,
         }
 
-    def snapshot(self) -> "Image | None":
-        """The newest picture that went out, (H, W, 3) uint8 RGB, marks and all; None before the
-        first. There is no way to the camera's picture."""
+    def snapshot(self) -> "Frame | None":
+        """The newest frame that went out, marks and all; None before the first. There is no way to
+        the camera's picture."""
         step = self._step
-        return step.frame.image if step else None
+        return step.frame if step else None
 
     def _find(self, text: str) -> int:
         """Index of the avatar with this number, from 1, else of this name. Raises ActionError."""

@@ -17,6 +17,7 @@ from config.errors import EngineError, NeedsRestartError, PuppetcamError
 from control.actions import ACTIONS, LIVE, Actions, setting_values
 from control.openapi import document
 from provenance.signer import Signer
+from realtime.cutout import cut_out
 from realtime.frame import Latest
 
 ANSWER_S = 10.0
@@ -136,10 +137,14 @@ class Api:
         return json.dumps({"status": self._status(), "metrics": self._metrics})
 
     def _snapshot(self, suffix: str) -> bytes:
-        avatar, image = self._actions.avatar, self._actions.snapshot()
-        if image is None:
+        avatar, frame = self._actions.avatar, self._actions.snapshot()
+        if frame is None:
             raise RefusalError(503, "no picture went out yet; ask again")
-        _, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if suffix == ".png" and frame.alpha is not None:
+            image = cv2.cvtColor(cut_out(frame), cv2.COLOR_RGBA2BGRA)
+        else:
+            image = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+        _, encoded = cv2.imencode(suffix, image)
         data = encoded.tobytes()
         try:
             signer = self._signing()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from config.errors import AvatarError, SettingsError, SinkError, SourceError
 from puppetcam import __version__
+from puppetcam.composition import add_output_arguments, output_settings
 from puppetcam.consent import add_avatar_arguments, settled
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="the driving frame that corresponds to the avatar: the most neutral one is looked for "
         "(default), or its number, from 0",
     )
-    parser.add_argument(
-        "--size", type=int, choices=(256, 512), default=512, help="side in pixels (default 512)"
-    )
+    add_output_arguments(parser, "512 (default), 256 or WIDTHxHEIGHT, pixels")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
     parser.add_argument(
         "settings", nargs="*", metavar="group.key=value", help="e.g. label.size=0.1"
@@ -49,20 +48,30 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from provenance.signer import open_signer
     from puppetcam.film import Film, check_output
     from puppetcam.panels import row_size
     from puppetcam.status import StatusLine, stop_signals
     from realtime.assembly import assemble
+    from realtime.codec import FILM, TRANSPARENT_FILM
     from realtime.face import open_tracker
     from realtime.neutral import find_neutral
 
     driving: Path = arguments.driving
     output: Path = arguments.output
-    size: int = arguments.size
     number = _frame_number(arguments.best_frame)
     settings = _settings(arguments)
+    size = settings.output.width, settings.output.height
     check_output(output)
+    codec = FILM
+    if settings.output.background == "alpha" and output.suffix.lower() == ".mov":
+        codec = TRANSPARENT_FILM
+    if arguments.side_by_side and (size[0] != size[1] or codec is not FILM):
+        raise SettingsError(
+            "--side-by-side shows opaque squares: leave out --size WIDTHxHEIGHT and transparency"
+        )
     for name, path in (("--driving", driving), ("--avatar", arguments.avatar)):
         if path.exists() and output.exists() and path.samefile(output):
             raise SinkError(f"--output {output} is the file of {name}; give it another name")
@@ -97,15 +106,19 @@ def _run(arguments: argparse.Namespace) -> int:
             number, face = found
             status.say(f"best frame: {number}, counted from 0")
         puppeteer.take_reference(_frame(driving, number), face)
-        width, height = row_size(3 if arguments.side_by_side else 1, size, captions=False)
-        with Film(output, driving, width, height) as film:
+        if settings.output.background == "alpha" and codec is FILM:
+            status.say("only .mov keeps transparency: this film shows chroma-key green instead")
+        width, height = size
+        if arguments.side_by_side:
+            width, height = row_size(3, height, captions=False)
+        with Film(output, driving, width, height, codec) as film:
             frames = _frames(driving, "animating", total, stopped)
             for frame in frames:
                 step = puppeteer.step(frame)
-                image = step.frame.image
+                shown = step.frame
                 if arguments.side_by_side:
-                    image = _row(step, avatar, size)
-                film.write(image, frame.captured_at)
+                    shown = replace(shown, image=_row(step, avatar, height), alpha=None)
+                film.write(shown)
             sound = "with the sound" if film.has_sound else "without sound"
             film.finish()
         composite = arguments.side_by_side or settings.output.composite
@@ -129,12 +142,12 @@ def _settings(arguments: argparse.Namespace) -> "Settings":
 
     from config.schema import load_settings
 
-    settings = load_settings(arguments.config, arguments.settings)
-    output = replace(settings.output, width=arguments.size, height=arguments.size)
+    arguments.size = arguments.size or "512"
+    settings = load_settings(arguments.config, [*arguments.settings, *output_settings(arguments)])
     motion = settings.motion
     if arguments.absolute:
         motion = replace(motion, relative=False)
-    return replace(settings, output=output, motion=motion)
+    return replace(settings, motion=motion)
 
 
 def _count_frames(driving: Path) -> int | None:

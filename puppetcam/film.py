@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from config.errors import SinkError
-from realtime.frame import Image
+from realtime.codec import FILM, Codec
+from realtime.frame import Frame
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +27,12 @@ SOUND = {
 
 
 class Film:
-    """H.264 pictures and the sound of another video. A context; ``finish`` makes it real."""
+    """H.264 pictures, or transparent ones in ProRes 4444, and the sound of another video. A
+    context; ``finish`` makes it real."""
 
-    def __init__(self, path: Path, driving: Path, width: int, height: int) -> None:
+    def __init__(
+        self, path: Path, driving: Path, width: int, height: int, codec: Codec = FILM
+    ) -> None:
         """``width`` and ``height`` even. ``driving``: a video, already known to be readable, whose
         rate, time stamps and sound are taken. Raises SinkError."""
         import av
@@ -38,6 +42,7 @@ class Film:
         # Hidden, and beside the target: the rename at the end stays on one disk.
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._size = width, height
+        self._codec = codec
         self._driving: Any = av.open(str(driving))
         self._container: Any = None
         try:
@@ -57,10 +62,10 @@ class Film:
         self._tolerance_s = 0.75 * float(template.time_base)
         self._last_pts = -1
         self._pictures = self._container.add_stream(
-            "libx264", rate=self._rate, options={"preset": "veryfast", "crf": "18"}
+            self._codec.encoder, rate=self._rate, options=dict(self._codec.options)
         )
         self._pictures.width, self._pictures.height = self._size
-        self._pictures.pix_fmt = "yuv420p"
+        self._pictures.pix_fmt = self._codec.pixels
         self._pictures.codec_context.time_base = self._pictures.time_base = self._time_base
         start_s = float((template.start_time or 0) * template.time_base)
         self._sound: Iterator[tuple[float, list[Any]]] = iter(())
@@ -75,13 +80,14 @@ class Film:
         """True where the driving video has sound that goes with the pictures."""
         return len(self._container.streams.audio) > 0
 
-    def write(self, image: Image, time_s: float) -> None:
-        """The picture, (height, width, 3) uint8 RGB, shown from ``time_s`` after the driving
+    def write(self, frame: Frame) -> None:
+        """The frame's picture, (height, width, 3), shown from ``captured_at`` after the driving
         video's first frame on. Raises SinkError."""
         import av
 
         try:
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            time_s = frame.captured_at
+            picture = self._codec.picture(frame)
             picture.pts = self._last_pts = max(self._pts(time_s), self._last_pts + 1)
             picture.time_base = self._time_base
             picture.duration = round(1 / self._rate / self._time_base)

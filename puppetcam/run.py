@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from config.errors import SettingsError, SinkError
 from puppetcam import __version__
+from puppetcam.composition import add_output_arguments, output_settings
 from puppetcam.consent import add_avatar_arguments, settled
 from puppetcam.profiles import begin, gather, resume
 
@@ -56,14 +57,16 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="append",
         default=[],
         help="auto (the first that opens of virtualcam, pipewire, mjpeg), virtualcam:DEVICE, "
-        "mjpeg:PORT, udp://HOST:PORT, srt://HOST:PORT, rtmp://HOST/APP/KEY, window, file:NAME.mp4; "
-        "may be given several times; default: auto, and window where there is a display",
+        "mjpeg:PORT, udp://HOST:PORT, srt://HOST:PORT, rtmp://HOST/APP/KEY, window, file:NAME.mp4 "
+        "(or .mov, .webm); may be given several times; default: auto, and window where there is a "
+        "display",
     )
     parser.add_argument(
         "--delay-mic",
         metavar="auto|MS",
         help="make a microphone that is as late as the picture (auto), or so many milliseconds",
     )
+    add_output_arguments(parser, "of the output, WIDTHxHEIGHT in pixels, e.g. 1280x720")
     parser.add_argument("--seconds", type=float, metavar="N", help="end after this time")
     parser.add_argument(
         "--profile",
@@ -103,7 +106,9 @@ def _run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--seconds must be above 0, found {seconds:g}")
     profile = begin(arguments) if arguments.profile else None
     settings = load_settings(
-        arguments.config, arguments.settings, profile.settings if profile else None
+        arguments.config,
+        [*arguments.settings, *output_settings(arguments)],
+        profile.settings if profile else None,
     )
     arguments.source = arguments.source or "camera"
     mic_delay_ms = asked(arguments.delay_mic) if arguments.delay_mic else None

@@ -118,13 +118,14 @@ class Composer:
         if name in BACKGROUNDS:
             return None
         if self._background is None or self._background[0] != name:
-            try:
-                self._background = name, read_picture(Path(name))
-            except AvatarError as error:
+            path = Path(name)
+            if not path.is_file():
                 known = ", ".join(BACKGROUNDS)
                 raise SettingsError(
-                    f"output.background: {error} (or give one of {known})"
-                ) from error
+                    f"output.background: there is no picture '{name}'; give the path of one, or "
+                    f"one of {known}"
+                )
+            self._background = name, read_picture(path)
         return self._background[1]
 
     def _matte(self, avatar: Avatar) -> Matte:

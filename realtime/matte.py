@@ -72,10 +72,13 @@ def _cut_out(picture: Image, landmarks: Points) -> Matte:
     top = int(np.clip(chin[1] - 0.1 * tall, 0, picture.shape[0] - 4))
     # Clothes share few colours with the head: known to be the person's while hair is looked for,
     # they make a dark background his as well. So the body is cut out by itself.
-    body = np.full_like(seeds, cv2.GC_BGD)
-    body[top:] = _grab(np.ascontiguousarray(picture[top:]), seeds[top:], 3)
-    wide = _beside(seeds.shape[:2], landmarks)[0] > 0.24
-    seeds[top:][(wide & (seeds == cv2.GC_FGD))[top:]] = cv2.GC_PR_FGD
+    beside, below = _beside(seeds.shape, landmarks)
+    body = seeds.copy()
+    shoulders = np.interp(below, (-0.1, 0.1, 0.3, 0.5, 1.0, 3.0), (0.4, 0.55, 1.2, 2.2, 3.0, 3.5))
+    body[beside > shoulders] = cv2.GC_BGD
+    body[top:] = _grab(np.ascontiguousarray(picture[top:]), body[top:], 3)
+    body[:top] = cv2.GC_BGD
+    seeds[top:][((beside > 0.24) & (seeds == cv2.GC_FGD))[top:]] = cv2.GC_PR_FGD
     person = (_grab(picture, seeds, 6) & 1) | (body & 1)
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     return _largest(np.asarray(cv2.morphologyEx(person, cv2.MORPH_OPEN, brush), np.uint8))

@@ -1,4 +1,4 @@
-"""The output as a film: an H.264 mp4 that plays even when its writing was interrupted."""
+"""The output as a film that plays even when its writing was interrupted."""
 
 import contextlib
 import errno
@@ -10,6 +10,7 @@ from typing import Any
 
 from config.errors import SinkError
 from config.schema import OutputSettings
+from realtime.codec import LIVE
 from realtime.frame import Frame
 
 _log = logging.getLogger(__name__)
@@ -19,7 +20,8 @@ _LONGEST_GAP_S = 10.0
 
 
 class VideoWriter:
-    """An H.264 mp4 of constant rate, timed by the frames' ``captured_at``.
+    """A film of constant rate, timed by the frames' ``captured_at``: H.264 in .mp4; in .mov and
+    .webm, with transparency, lossless QuickTime Animation (large) and VP9.
 
     A gap is filled with the frame before it, frames that come too close are left out. Written in
     fragments of a second: an interrupted recording plays up to its last whole second.
@@ -28,8 +30,11 @@ class VideoWriter:
     def __init__(self, path: Path, settings: OutputSettings) -> None:
         """Makes sure that the file can be written; one of that name is replaced by the first
         frame, not before. Raises SinkError."""
-        if path.suffix.lower() != ".mp4":
-            raise SinkError(f"file:{path} must end in .mp4")
+        if path.suffix.lower() not in LIVE:
+            raise SinkError(
+                f"file:{path} must end in .mp4, or in .mov or .webm, which keep transparency"
+            )
+        self._codec = LIVE[path.suffix.lower()]
         self._was_there = path.exists()
         try:
             path.open("ab").close()
@@ -73,7 +78,7 @@ class VideoWriter:
                 self._start()
             while self._slot + 1 < slot:
                 self._write(self._last)
-            self._last = av.VideoFrame.from_ndarray(frame.image, format="rgb24")
+            self._last = self._codec.picture(frame)
             self._write(self._last)
         except (av.error.FFmpegError, OSError) as error:
             self._abandon()
@@ -86,22 +91,17 @@ class VideoWriter:
     def _start(self) -> None:
         import av
 
-        self._container = av.open(
-            str(self.path),
-            "w",
-            options={
-                "movflags": "frag_keyframe+empty_moov+default_base_moof",
-                "flush_packets": "1",
-            },
-        )
+        options = {"flush_packets": "1"}
+        if self.path.suffix.lower() != ".webm":
+            options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
+        self._container = av.open(str(self.path), "w", options=options)
         self._stream = self._container.add_stream(
-            "libx264",
+            self._codec.encoder,
             rate=Fraction(self._fps).limit_denominator(1001),
-            # zerolatency keeps no frames back, which an interruption would lose.
-            options={"preset": "veryfast", "tune": "zerolatency", "crf": "20"},
+            options=dict(self._codec.options),
         )
         self._stream.width, self._stream.height = self._size
-        self._stream.pix_fmt = "yuv420p"
+        self._stream.pix_fmt = self._codec.pixels
         self._stream.codec_context.gop_size = max(1, round(self._fps))
 
     def _slot_of(self, captured_at: float) -> int | None:

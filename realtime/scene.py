@@ -23,6 +23,11 @@ _BACKDROP_PX = 48
 """Shorter side of the small copy that is blurred for the backdrop."""
 _BACKDROP_LIGHT = 0.45
 """Brightness of the backdrop against the picture's."""
+_NEAREST = 1.3
+"""The square's side against the output's shorter one, where the whole picture has to cover it: the
+face is whole still."""
+_ABOVE = 0.15
+"""Of what then is cut off the square, the part above the head."""
 _REACH = 0.125
 """Of the square's side: pixels so far beyond the output are kept, to move in."""
 _SOFT = 0.06
@@ -59,10 +64,15 @@ def lay_out(avatar: Avatar, settings: OutputSettings) -> Layout:
             x, y = (width - side) // 2, (height - side) // 2
         case "place":
             cover = max(width / wide, height / tall)
-            side = max(2, min(int(np.ceil(cover * length - 1e-6)), width, height))
+            nearest = _NEAREST if settings.background == "avatar" else 1.0
+            most = int(nearest * min(width, height))
+            side = max(2, min(int(np.ceil(cover * length - 1e-6)), most))
             scale = side / length
+            over = height - side
             x = round(_covering((width - side) / 2, left * scale, wide * scale, width, 0.5))
-            y = round(_covering((height - side) / 2, top * scale, tall * scale, height, low))
+            # There is more room below a chin than above hair.
+            above = over * (0.5 if over > 0 else _ABOVE)
+            y = round(_covering(above, top * scale, tall * scale, height, low))
     scale = side / length
     # Where less than three quarters of a pixel are missing, there is no border to be seen.
     shown = Box(

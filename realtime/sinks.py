@@ -39,7 +39,7 @@ class Sink(Protocol):
 
 HELP = (
     "auto, virtualcam, virtualcam:DEVICE, pipewire, mjpeg, mjpeg:PORT, udp://HOST:PORT, "
-    "srt://HOST:PORT, rtmp://HOST/APP/KEY, window, file:NAME.mp4"
+    "srt://HOST:PORT, rtmp://HOST/APP/KEY, window, file:NAME.mp4 (.mov, .webm)"
 )
 """What ``open_sink`` opens, for the user."""
 AUTO = ("virtualcam", "pipewire", "mjpeg")

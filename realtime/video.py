@@ -109,6 +109,8 @@ class VideoFile:
 def _open(path: Path) -> Any:
     import av
 
+    if path.is_dir():
+        raise SourceError(f"video {path} is a folder; name a file in it")
     if not path.is_file():
         raise SourceError(
             f"source '{path}' does not exist; give camera:0, camera:\"name\", performer, "

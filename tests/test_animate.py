@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from performed import NTSC, blank, faces, read_video, write_avatar, write_sound, write_video
@@ -71,6 +72,33 @@ def test_result_alone_in_the_size_asked_for_and_without_label(
     assert difference(one[3][:400], other[3][:400]) < 2
 
 
+def test_size_composition_and_background_are_those_asked_for(
+    avatar: Path, driving: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--best-frame", "0", "--size", "640x360", "--compose", "place"]
+    assert animate(avatar, driving, tmp_path / "placed.mp4", *more) == 0
+    placed = read_video(tmp_path / "placed.mp4")[0]
+    assert placed[0].shape == (360, 640, 3)
+    # The avatar's picture is 640x480: the output shows it over nearly its whole width.
+    picture = cv2.cvtColor(cv2.imread(str(avatar)), cv2.COLOR_BGR2RGB)
+    corner = placed[0][8:68, 20:80]
+    assert cv2.matchTemplate(picture, corner, cv2.TM_CCOEFF_NORMED).max() > 0.9
+    assert animate(avatar, driving, tmp_path / "green.mp4", *more, "--background", "green") == 0
+    green = read_video(tmp_path / "green.mp4")[0]
+    assert difference(green[3][:40, :40], np.full((40, 40, 3), (0, 255, 0))) < 12
+    face = green[3][150:200, 300:340].astype(int)
+    assert (face[..., 0] > face[..., 1] + 10).mean() > 0.9  # skin
+    capsys.readouterr()
+    assert animate(avatar, driving, tmp_path / "alpha.mp4", *more, "--background", "alpha") == 0
+    assert "only .mov keeps transparency" in capsys.readouterr().err
+    film = tmp_path / "alpha.mov"
+    assert animate(avatar, driving, film, *more, "--background", "alpha") == 0
+    with av.open(str(film)) as container:
+        shown = next(container.decode(video=0)).to_ndarray(format="rgba")
+    assert shown[:40, :40, 3].max() < 10
+    assert shown[150:200, 300:340, 3].min() > 245
+
+
 def test_the_face_may_come_later(avatar: Path, tmp_path: Path) -> None:
     driving = write_video(tmp_path / "driving.mp4", blank(4) + faces(FRAMES))
     assert animate(avatar, driving, tmp_path / "film.mp4") == 0
@@ -134,6 +162,14 @@ def test_arguments_that_cannot_be_meant_are_told_in_one_line(
         ((avatar, driving, tmp_path / "film.mp4"), ["--best-frame", "soon"], "auto or a frame"),
         ((avatar, driving, tmp_path / "film.mp4"), ["label.sise=0.1"], "'label.size'"),
         ((driving, driving, tmp_path / "film.mp4"), [], "not a picture"),
+        ((avatar, driving, tmp_path / "film.mp4"), ["--size", "wide"], "--size must be like 1280x"),
+        ((avatar, driving, tmp_path / "film.mp4"), ["--size", "641x360"], "must be even"),
+        (
+            (avatar, driving, tmp_path / "film.mp4"),
+            ["--background", "gren"],
+            "there is no picture 'gren'; give",
+        ),
+        ((avatar, driving, tmp_path / "f.mp4"), ["--size", "640x360", "--side-by-side"], "squares"),
     ]:
         assert animate(*paths, *more) == 2
         found = capsys.readouterr().err

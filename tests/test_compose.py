@@ -137,8 +137,8 @@ def test_settings_that_cannot_be_followed_are_told_and_left(
     composer.change(output(background=missing))
     with caplog.at_level(logging.WARNING):
         settle()
-    assert "gren: there is no such file" in caplog.text
-    assert "one of avatar, green, alpha" in caplog.text
+    assert "there is no picture" in caplog.text
+    assert "gren'; give the path of one, or one of avatar, green, alpha" in caplog.text
     assert composer.scene.settings.background == "avatar"
     composer.show(avatar("two"))  # nor do they stop another avatar
     assert composer.scene.avatar.name == "two"

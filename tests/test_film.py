@@ -10,6 +10,8 @@ from performed import NTSC, read_video, write_video
 
 from config.errors import SinkError
 from puppetcam.film import Film, check_output
+from realtime.codec import TRANSPARENT_FILM
+from realtime.frame import Frame
 
 FRAMES = 24
 
@@ -21,7 +23,7 @@ def greys(count: int = FRAMES) -> list[np.ndarray]:
 def write(path: Path, driving: Path, times: list[float]) -> None:
     with Film(path, driving, 64, 64) as film:
         for image, time_s in zip(greys(len(times)), times, strict=True):
-            film.write(image, time_s)
+            film.write(Frame(image, time_s, 0))
         film.finish()
 
 
@@ -103,7 +105,7 @@ def test_a_failure_leaves_nothing_and_touches_nothing(tmp_path: Path) -> None:
     def interrupted() -> None:
         with Film(film, driving, 64, 64) as writing:
             for number, image in enumerate(greys()):
-                writing.write(image, number / 30)
+                writing.write(Frame(image, number / 30, number))
             assert len(list(tmp_path.iterdir())) == 3  # driving, film and the unfinished one
             raise KeyboardInterrupt
 
@@ -119,11 +121,31 @@ def test_a_finished_film_replaces_the_old_one_and_closing_twice_is_fine(tmp_path
     film.write_bytes(b"old")
     with Film(film, driving, 64, 64) as writing:
         for number, image in enumerate(greys()):
-            writing.write(image, number / 30)
+            writing.write(Frame(image, number / 30, number))
         assert film.read_bytes() == b"old"
         writing.finish()
         writing.close()
     assert len(read_video(film)[0]) == FRAMES
+
+
+def test_a_transparent_film_keeps_alpha_and_sound(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "driving.mp4", greys(), NTSC, sound="aac")
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:] = (0, 255, 0)
+    image[:, 32:] = (200, 60, 40)
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[:, 32:] = 255
+    with Film(tmp_path / "film.mov", driving, 64, 64, TRANSPARENT_FILM) as film:
+        for number in range(6):
+            film.write(Frame(image, number / 30, number, alpha))
+        film.finish()
+    with av.open(str(tmp_path / "film.mov")) as container:
+        assert container.streams.video[0].codec_context.name == "prores"
+        assert len(container.streams.audio) == 1
+        shown = next(container.decode(video=0)).to_ndarray(format="rgba").astype(int)
+    assert shown[:, :30, 3].max() <= 2
+    assert shown[:, 34:, 3].min() >= 253
+    np.testing.assert_allclose(shown[32, 48, :3], (200, 60, 40), atol=6)
 
 
 def test_where_no_film_can_be_written_is_told(tmp_path: Path) -> None:

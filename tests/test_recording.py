@@ -59,6 +59,38 @@ def test_film_has_the_pictures_and_the_rate(tmp_path: Path) -> None:
         assert float(container.streams.video[0].average_rate) == pytest.approx(30, rel=0.01)
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("mov", "qtrle"), ("webm", "vp9")])
+def test_mov_and_webm_keep_transparency(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    sink = open_sink(f"file:{path}", SETTINGS)
+    image = plain(0, 255)
+    image[:, 32:] = (200, 60, 40)
+    alpha = np.zeros((48, 64), np.uint8)
+    alpha[:, 32:] = 255
+    for number in range(30):
+        sink.send(Frame(image, 1000 + number / 30, number, alpha if number < 20 else None))
+    sink.close()
+    # FFmpeg's own decoder of VP9 leaves alpha out; libvpx's has it.
+    decoder = {"webm": "libvpx-vp9"}.get(suffix, codec)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == codec
+        reader = av.CodecContext.create(decoder, "r")
+        if stream.codec_context.extradata:
+            reader.extradata = stream.codec_context.extradata
+        reader.width, reader.height = 64, 48
+        if suffix == "mov":
+            shown = list(container.decode(stream))
+        else:
+            shown = [one for packet in container.demux(stream) for one in reader.decode(packet)]
+    assert len(shown) == 30
+    first, last = (shown[n].to_ndarray(format="rgba").astype(int) for n in (10, 29))
+    assert first[:, :28, 3].max() <= 4
+    assert first[:, 36:, 3].min() >= 250
+    np.testing.assert_allclose(first[24, 50, :3], (200, 60, 40), atol=12)
+    assert last[..., 3].min() >= 250  # a frame without transparency is opaque
+
+
 def shades(path: Path) -> list[int]:
     """The grey of each picture, in steps of 20."""
     greys = [p.to_ndarray(format="rgb24")[24, 32].mean() for p in pictures(path)]

@@ -168,13 +168,21 @@ def test_nothing_is_painted_at_the_squares_border() -> None:
     assert picture[ring].max() <= 8
 
 
-def test_place_keeps_the_head_whole_in_a_tall_picture() -> None:
+def test_place_comes_so_near_that_the_picture_covers_the_output_but_the_face_stays_whole() -> None:
+    # A tall picture, the face's square as wide as it: covering would cut the face in two.
     avatar = in_picture(noise(900, 300), 150, 200, 250)
     layout = lay_out(avatar, output(640, 360, compose="place"))
-    assert layout.square.size == (360, 360)
-    assert (layout.square.top, layout.square.bottom) == (0, 360)
+    assert layout.square.size == (468, 468)
+    # Forehead and chin lie at 23 and 77 % of the square.
+    assert layout.square.top + 0.23 * 468 > 0.1 * 360
+    assert layout.square.top + 0.77 * 468 < 360
     assert layout.picture.left > 0  # fill at both sides
     assert layout.picture.right < 640
+    # 3:4, the usual portrait: no fill.
+    portrait = in_picture(noise(800, 600), 300, 300, 380)
+    layout = lay_out(portrait, output(1280, 720, compose="place"))
+    assert (layout.picture.left, layout.picture.right) == (0, 1280)
+    assert (layout.picture.top, layout.picture.bottom) == (0, 720)
 
 
 def test_a_large_picture_gives_more_detail_than_the_networks_square() -> None:
