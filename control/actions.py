@@ -5,7 +5,6 @@ Any thread may ask. What concerns the puppeteer is posted to the pipeline and do
 frames; what takes time (reading a picture, finding its face) is done before, in the asking thread.
 """
 
-import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +14,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.errors import ActionError, ConsentError, NeedsRestartError, PuppetcamError
+from config.errors import ActionError, ConsentError, PuppetcamError
 from config.load import build, with_overrides
 from config.schema import ZOOM_RANGE, Settings
+from control.settings import check_background, check_live, laid_over, values_of
 from provenance.consent import ANSWERS
 
 if TYPE_CHECKING:  # the command line reads the table below and starts without numpy
@@ -78,32 +78,6 @@ KEYS: Mapping[str, tuple[str, str | None]] = {
     **{str(number): ("avatar", str(number)) for number in range(1, 10)},
 }
 """Key -> action and its value: in the window alone, elsewhere with the hotkeys' modifiers."""
-
-LIVE = frozenset(
-    {
-        "camera.mirror",
-        "camera.denoise",
-        "tracking.lost_s",
-        "tracking.ease_s",
-        "tracking.zoom",
-        "smoothing.enabled",
-        "smoothing.min_cutoff_hz",
-        "smoothing.beta",
-        "motion.relative",
-        "motion.adapt_scale",
-        "motion.recentre_s",
-        "motion.limit",
-        "label.enabled",
-        "label.text",
-        "label.position",
-        "label.size",
-        "label.opacity",
-        "output.mirror",
-        "output.compose",
-        "output.background",
-    }
-)
-"""Settings that the puppeteer takes between two frames; all others need a restart."""
 
 
 class Actions:
@@ -213,8 +187,9 @@ class Actions:
 
     def change(self, changes: Mapping[str, Any]) -> "Future[None]":
         """Change settings, all or none: {"label.size": 0.1} or {"label": {"size": 0.1}}. Raises
-        SettingsError, and NeedsRestartError for one that is not in ``LIVE``."""
-        return self._change(lambda values: _laid_over(values, changes))
+        SettingsError, and NeedsRestartError for one that does not change
+        live."""
+        return self._change(lambda values: laid_over(values, changes))
 
     def status(self) -> dict[str, Any]:
         """How the run stands, plain values for JSON."""
@@ -314,18 +289,10 @@ class Actions:
 
     def _change(self, lay: Callable[[dict[str, Any]], Mapping[str, Any]]) -> "Future[None]":
         """``lay`` puts the changes into the values of all settings."""
-        background = build(Settings, lay(_values(self._settings))).output.background
-        if background != self._settings.output.background:
-            _check_background(background)
+        check_background(self._settings, build(Settings, lay(values_of(self._settings))))
         with self._state:
-            settings = build(Settings, lay(_values(self._settings)))
-            before, after = _flat(self._settings), _flat(settings)
-            for name, value in after.items():
-                if value != before[name] and name not in LIVE:
-                    raise NeedsRestartError(
-                        f"'{name}' needs a restart: puppetcam run {name}={value}; "
-                        "what can be changed now is listed under settings as live"
-                    )
+            settings = build(Settings, lay(values_of(self._settings)))
+            check_live(self._settings, settings)
             return self._use(settings)
 
     def _use(self, settings: Settings) -> "Future[None]":
@@ -354,46 +321,6 @@ class Actions:
 
         self._post(run)
         return answer
-
-
-def _check_background(name: str) -> None:
-    """Raises AvatarError for a picture that cannot be read: the puppeteer could only warn."""
-    from realtime.avatar import read_picture
-    from realtime.compose import BACKGROUNDS
-
-    if name not in BACKGROUNDS:
-        read_picture(Path(name))
-
-
-def setting_values(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Settings as plain values; the API's token is nobody's to read."""
-    values = _values(settings)
-    values["api"].pop("token")
-    return values
-
-
-def _values(settings: Settings) -> dict[str, dict[str, Any]]:
-    return dataclasses.asdict(settings)
-
-
-def _flat(settings: Settings) -> dict[str, Any]:
-    """Dotted name -> value."""
-    return {
-        f"{group}.{key}": value
-        for group, values in _values(settings).items()
-        for key, value in values.items()
-    }
-
-
-def _laid_over(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` with ``changes`` in them, whose keys are groups or dotted names."""
-    for name, value in changes.items():
-        group, dot, key = name.partition(".")
-        inner = {key: value} if dot else value
-        before = values.get(group, {})
-        both = isinstance(inner, dict) and isinstance(before, dict)
-        values[group] = {**before, **inner} if both else inner
-    return values
 
 
 def _switched(name: str, value: str | None, before: bool) -> bool:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import cv2
 
 from config.errors import EngineError, NeedsRestartError, PuppetcamError
-from control.actions import ACTIONS, LIVE, Actions, setting_values
+from control.actions import ACTIONS, Actions
 from control.openapi import document
+from control.settings import LIVE, setting_values
 from provenance.signer import Signer
 from realtime.cutout import cut_out
 from realtime.frame import Latest

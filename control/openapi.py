@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from config.schema import Settings
-from control.actions import ACTIONS, LIVE, SWITCH
+from control.actions import ACTIONS, SWITCH
+from control.settings import LIVE
 
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 

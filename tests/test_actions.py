@@ -12,7 +12,8 @@ from puppet import AVATARS, SIDE, Puppet
 
 from config.errors import ActionError, AvatarError, EngineError, NeedsRestartError, SettingsError
 from config.schema import CameraSettings, OutputSettings, Settings
-from control.actions import ACTIONS, KEYS, LIVE, Actions, setting_values
+from control.actions import ACTIONS, KEYS, Actions
+from control.settings import LIVE, setting_values
 from realtime.assembly import assemble
 from realtime.avatar import Avatar
 from realtime.crop import Crop
