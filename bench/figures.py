@@ -205,7 +205,8 @@ def _reference_lines(found: Mapping[str, Any]) -> list[str]:
     if found["golden_max_abs"] is not None:
         lines += [
             "",
-            f"fp32 against what the published code answers: max abs {found['golden_max_abs']:.1e}.",
+            "fp32 against what the published code answers to pictures not rounded to uint8: "
+            f"max abs {found['golden_max_abs']:.1e}.",
         ]
     return lines
 

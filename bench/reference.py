@@ -85,7 +85,8 @@ class Comparison:
     rows: tuple[Row, ...]
     """The reference comes first."""
     golden_max_abs: float | None
-    """fp32 against what the published code answers; None where that file is not at hand."""
+    """fp32 against what the published code answers, to whom the pictures came before they were
+    rounded to uint8; None where that file is not at hand."""
 
     def table(self) -> str:
         """For the terminal."""
@@ -103,7 +104,8 @@ class Comparison:
             )
         if self.golden_max_abs is not None:
             lines.append(
-                f"fp32 against the published code's answer: max abs {self.golden_max_abs:.1e}"
+                "fp32 against what the published code answers to pictures not rounded to uint8: "
+                f"max abs {self.golden_max_abs:.1e}"
             )
         return "\n".join(lines)
 
