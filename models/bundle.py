@@ -6,7 +6,7 @@ The graphs take and give float32, batch 1, pictures (1, 3, side, side) RGB 0..1:
   presence (1,), its confidence 0..1 that it sees a face
 - ``avatar``: image -> what the ``frame`` graph wants to know of the avatar, names ``avatar_...``
 - ``frame``: avatar_..., avatar_value, avatar_jacobian, value, jacobian -> image; or, of the family
-  ``compact``, displacement, painted and alpha, of which ``realtime.carry`` makes the picture
+  ``compact``, displacement and rgba, of which ``realtime.carry`` makes the picture
 
 Opening checks every byte of the graphs; it does not know whether the networks are any good.
 """

@@ -159,25 +159,19 @@ class DenseMotion(nn.Module):
         The flow points from each output pixel to where the avatar has it.
         """
         size = small.shape[-1]
-        cells = _cells(size, small)
         # Equation 4: z -> p_avatar + J_avatar J_driving^-1 (z - p_driving), and z -> z behind.
         jacobian = avatar.jacobian @ inverse_2x2(driving.jacobian)
         shift = avatar.value[..., None] - jacobian @ driving.value[..., None]
         moves = torch.cat([jacobian, shift], -1)  # (B, K, 2, 3), of x, y, 1
         still = torch.eye(2, 3, device=moves.device).expand(moves.shape[0], 1, 2, 3)
         moves = torch.cat([still, moves], 1)  # (B, K + 1, 2, 3)
-        near = _distance_rows(driving.value)
-        far = torch.zeros_like(near[:, :1])
-        behind = torch.cat([far[..., :2], far[..., :1] + self.background, far[..., :1]], -1)
-        # Log of the weights; what is linear in a cell's x, y, 1 and |z|^2 is one matrix product.
-        prior = torch.cat([behind, near * -self.log_steepness.exp()[:, None]], 1)
-        prior = _product(prior, cells)  # (B, K + 1, n)
+        cells = _cells(size, small)
+        weight = _near(driving.value, self.log_steepness.exp(), size, behind=self.background.exp())
         # Heatmaps of variance 0.01.
-        seen = _distance_rows(avatar.value)
-        heat = torch.exp(_product(near / -0.02, cells)) - torch.exp(_product(seen / -0.02, cells))
-        difference = heat.reshape(-1, COUNT, size, size)
+        narrow = torch.full_like(self.log_steepness, 50.0)
+        difference = _near(driving.value, narrow, size) - _near(avatar.value, narrow, size)
         grid = cells[:2].reshape(2, size, size)
-        first_flow = _mix(prior, moves, cells).reshape(-1, 2, size, size)
+        first_flow = _mix(weight, moves, cells).reshape(-1, 2, size, size)
         warped = warp(small, first_flow.permute(0, 2, 3, 1))
         a = self.first(torch.cat([difference, warped, (first_flow - grid) * 4], 1))
         b = self.down1(a)
@@ -188,45 +182,53 @@ class DenseMotion(nn.Module):
         y = self.up0(torch.cat([_up(y), a], 1))
         heads = self.heads(y).float()
         mask, correction, occlusion = heads.split([COUNT + 1, 2, 1], 1)
-        flow = _mix(prior + mask.flatten(2), moves, cells).reshape(-1, 2, size, size)
+        # Clamped where a softmax would subtract the largest: the same but for absurd logits.
+        weight = weight * torch.exp(mask.clamp(-60, 60))
+        flow = _mix(weight, moves, cells).reshape(-1, 2, size, size)
         flow = flow + 0.06 * torch.tanh(correction)
         return flow.permute(0, 2, 3, 1), torch.sigmoid(occlusion + 2)
 
 
 def _cells(size: int, like: Tensor) -> Tensor:
-    """(4, size * size): x, y, 1 and x^2 + y^2 of each cell's centre."""
+    """(3, size * size): x, y, 1 of each cell's centre."""
     grid = coordinate_grid(size, like).reshape(-1, 2).T
-    return torch.cat([grid, torch.ones_like(grid[:1]), grid.square().sum(0, keepdim=True)])
+    return torch.cat([grid, torch.ones_like(grid[:1])])
 
 
-def _distance_rows(value: Tensor) -> Tensor:
-    """Keypoints (B, K, 2) -> (B, K, 4): times ``_cells``, the squared distance to each cell.
+def _near(value: Tensor, steepness: Tensor, size: int, behind: Tensor | None = None) -> Tensor:
+    """exp(-steepness |z - p|^2) of each cell z and keypoint p: value (B, K, 2), steepness (K,)
+    -> (B, K, size, size); with ``behind``, a plane of that value before the first.
 
-    |z - p|^2 = -2 p z + |p|^2 + |z|^2.
+    A product of a row and a column, both short: nothing else is computed cell by cell.
     """
-    own = value.square().sum(-1, keepdim=True)
-    return torch.cat([-2 * value, own, torch.ones_like(own)], -1)
+    axis = coordinate_grid(size, value)[0, :, 0]  # y has the same places
+    away = (value[..., None] - axis).square()  # (B, K, 2, size)
+    # e^-40 is nothing, and its square still a number that processors are quick with.
+    factors = torch.exp((away * -steepness[:, None, None]).clamp(min=-40))
+    x, y = factors[:, :, 0, None], factors[:, :, 1, :, None]
+    if behind is not None:
+        x = torch.cat([behind.expand_as(x[:, :1]), x], 1)
+        y = torch.cat([torch.ones_like(y[:, :1]), y], 1)
+    near: Tensor = y * x
+    return near
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
-    """Matrix product in float32, in a training at lower precision too: bf16 misses a distance
-    between neighbours by more than the distance."""
+    """Matrix product in float32, in a training at lower precision too: bf16 knows a place to a
+    pixel or two."""
     with torch.autocast(one.device.type, enabled=False):
         return one.float() @ other.float()
 
 
-def _mix(logits: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
-    """Softmax over affine moves: logits (B, K + 1, n), moves (B, K + 1, 2, 3), cells (4, n)
-    -> flow (B, 2, n).
+def _mix(weight: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
+    """Weighted mean of affine moves: weight (B, K + 1, h, w), moves (B, K + 1, 2, 3), cells (3, n)
+    -> flow (B, 2, n), n = h w.
 
     The affine maps are averaged, not the places that they lead to: the same, and far less of it.
     """
-    # Divided by the sum at the end, and clamped instead of shifted by the largest: the same again
-    # for all but absurd logits, and a third of the time.
-    weight = torch.exp(logits.float().clamp(-60, 60))
     ones = torch.ones_like(moves[:, :, 0, :1])
     maps = torch.cat([moves.flatten(2), ones], -1)  # (B, K + 1, 7)
-    mean = _product(maps.transpose(1, 2), weight)  # (B, 7, n)
+    mean = _product(maps.transpose(1, 2), weight.flatten(2))  # (B, 7, n)
     a, b, c = (mean[:, :6] / mean[:, 6:]).reshape(-1, 2, 3, cells.shape[-1]).unbind(2)
     flow: Tensor = a * cells[0] + b * cells[1] + c
     return flow
@@ -298,7 +300,7 @@ def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
     own, driven = heights.chunk(2)
     opening = driven[:, 1:] - driven[:, :1]
     more = (1 - (own[:, 1:] - own[:, :1]) / opening.clamp(min=0.02)).clamp(0, 1)
-    along, down = _product(mouth.rows.chunk(2)[1], _cells(size, driving)[:3]).unbind(1)  # (B, n)
+    along, down = _product(mouth.rows.chunk(2)[1], _cells(size, driving)).unbind(1)  # (B, n)
     arch = (1 - along.square()).clamp(min=0)
     soft = 0.04
     inside = torch.sigmoid((down - driven[:, :1] * arch) / soft) * torch.sigmoid(
@@ -344,14 +346,27 @@ class Painting(NamedTuple):
     displacement: Tensor
     """(B, 2, 64, 64): where each cell's content lies in the avatar, minus the cell's own place, x
     and y in -1..1."""
-    painted: Tensor
-    """(B, 3, 256, 256) RGB 0..1."""
-    alpha: Tensor
-    """(B, 1, 256, 256): 1 takes the avatar's own pixel, 0 the painted one."""
+    rgba: Tensor
+    """(B, 4, 256, 256), 0..1: RGB, and how much of the avatar's own pixel is taken: 1 carries, 0
+    paints."""
+
+    @property
+    def painted(self) -> Tensor:
+        """(B, 3, 256, 256) RGB 0..1."""
+        return self.rgba[:, :3]
+
+    @property
+    def alpha(self) -> Tensor:
+        """(B, 1, 256, 256)."""
+        return self.rgba[:, 3:]
 
 
 class Painter(nn.Module):
     """Paints over the avatar's own pixels where they cannot show what is asked."""
+
+    start: Tensor
+    gate: Tensor
+    enlarge: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -363,6 +378,14 @@ class Painter(nn.Module):
         self.after = nn.Sequential(Residual(64), Residual(64))
         # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
         self.paint = nn.Sequential(conv(64, 64), nn.Conv2d(64, 4 * 16, 3, 1, 1))
+        # Constants, not weights: of red, green, blue and alpha, and to enlarge cells to pixels.
+        for name, values in (
+            ("start", torch.tensor([0.0, 0.0, 0.0, 1.0])),
+            ("gate", torch.tensor([MOUTH_SHADE, MOUTH_SHADE, MOUTH_SHADE, MOUTH_GATE])),
+        ):
+            self.register_buffer(name, values.reshape(1, 4, 1, 1), persistent=False)
+        enlarge = F.interpolate(torch.eye(SIZE // 4)[None], scale_factor=4.0, mode="linear")[0].T
+        self.register_buffer("enlarge", enlarge.contiguous(), persistent=False)
 
     def forward(
         self,
@@ -375,22 +398,18 @@ class Painter(nn.Module):
         """What the avatar's features under the flow give, besides its own pixels."""
         size = flow.shape[1]
         features, small = warp(avatar.features, flow), warp(avatar.small[:, :3], flow)
-        near = _product(_distance_rows(driving.value) / -0.006, _cells(size, flow))
-        pose = torch.exp(near).reshape(-1, COUNT, size, size)
+        narrow = torch.full_like(driving.value[0, :, 0], 1 / 0.006)
+        pose = _near(driving.value, narrow, size)
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + _up(self.up(self.down(x))))
         painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)
         # A mouth that was closed has no inside to carry: there paint goes first, and it is dark.
-        inside = F.interpolate(
-            new_mouth(avatar_keypoints.value, driving.value, size),
-            scale_factor=4.0,
-            mode="bilinear",
-        )
-        rgb = torch.sigmoid(painted[:, :3] - MOUTH_SHADE * inside)
-        alpha = torch.sigmoid(painted[:, 3:] + 1 - MOUTH_GATE * inside)
+        inside = new_mouth(avatar_keypoints.value, driving.value, size)
+        inside = _product(_product(self.enlarge, inside), self.enlarge.T)  # (B, 1, 256, 256)
+        rgba = torch.sigmoid(painted + self.start - inside * self.gate)
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
         moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
-        return Painting(moved, rgb, alpha)
+        return Painting(moved, rgba)
 
 
 def carry(image: Tensor, displacement: Tensor) -> Tensor:

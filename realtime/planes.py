@@ -67,7 +67,10 @@ def finish(results: Mapping[str, NDArray[np.float32]], carrier: Carrier) -> Imag
     """The picture of a frame graph's results, by the names of ``models.bundle``."""
     if "image" in results:
         return to_picture(results["image"])
-    return carrier(results["displacement"][0], results["painted"][0], results["alpha"][0])
+    if "rgba" not in results:
+        raise EngineError("this bundle is of an older puppetcam; export its checkpoint again")
+    rgba = results["rgba"][0]
+    return carrier(results["displacement"][0], rgba[:3], rgba[3:])
 
 
 def to_picture(planes: Planes) -> Image:

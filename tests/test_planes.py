@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from config.errors import EngineError
-from realtime.planes import empty_planes, fill_planes, to_picture
+from realtime.carry import Carrier
+from realtime.planes import empty_planes, fill_planes, finish, to_picture
 
 
 def test_every_level_survives_the_way_there_and_back() -> None:
@@ -30,3 +31,9 @@ def test_output_is_rounded_and_clipped() -> None:
 def test_a_picture_that_does_not_fit_is_named(picture: np.ndarray) -> None:
     with pytest.raises(EngineError, match=r"takes \(16, 16, 3\) uint8 pictures, found \("):
         fill_planes(empty_planes(16), picture)
+
+
+def test_a_bundle_of_other_outputs_is_told() -> None:
+    carrier = Carrier(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(EngineError, match="export its checkpoint again"):
+        finish({"displacement": np.zeros((1, 2, 4, 4), np.float32)}, carrier)

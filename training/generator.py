@@ -111,7 +111,8 @@ def train_generator(
             code = model.encoder(avatar)
             flow, occlusion = model.motion(code.small, avatar_keypoints, keypoints)
             painting = model.painter(code, flow, occlusion, avatar_keypoints, keypoints)
-            displacement, painted, alpha = (part.float() for part in painting)
+            displacement = painting.displacement.float()
+            painted, alpha = painting.painted.float(), painting.alpha.float()
             carried = carry(avatar, displacement)
             image = alpha * carried + (1 - alpha) * painted
             found_features, found = judge(image)
