@@ -11,9 +11,10 @@ import torch
 
 from bench import gpu
 from bench.crowd import in_a_process
-from bench.figures import main, refreshed, tables
+from bench.figures import main
 from bench.scaling import thread_counts, time_network
 from bench.synthetic import published_model
+from bench.tables import refreshed, tables
 from config.errors import EngineError, SettingsError
 from config.network import load_network
 
