@@ -95,11 +95,14 @@ class MotionSettings:
 
 @dataclass(frozen=True, slots=True)
 class LabelSettings:
-    """The visible AI label."""
+    """The visible AI label, there from the first frame on."""
 
     enabled: bool = True
+    """false: then you owe those who watch a clear notice that the picture is made by AI, when they
+    first see it (in the EU: AI Act, Article 50). The invisible mark cannot be switched off."""
     text: Literal["AI", "AI GENERATED", "AI MODIFIED"] = "AI"
     position: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = "bottom-right"
+    """Where the avatar's face is there, the label goes to the nearest corner where it is not."""
     size: float = 0.07
     """Height of the label against the picture's shorter side, 0.03 to 0.3."""
     opacity: float = 0.85
@@ -108,6 +111,16 @@ class LabelSettings:
     def __post_init__(self) -> None:
         _between(self, "size", 0.03, 0.3)
         _between(self, "opacity", 0.3, 1.0)
+
+    @property
+    def notice(self) -> str:
+        """One line for the start: what is shown, or what is owed without it."""
+        if self.enabled:
+            return f'AI label on: "{self.text}", {self.position}'
+        return (
+            "AI label off: you owe those who watch a clear notice that the picture is made by AI, "
+            "when they first see it (in the EU: AI Act, Article 50); the invisible mark stays"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,7 +297,7 @@ class Actions:
 
     def _use(self, settings: Settings) -> "Future[None]":
         if self._settings.label.enabled and not settings.label.enabled:
-            _log.warning("AI label off: tell those who watch that the picture is made by AI")
+            _log.warning("%s", settings.label.notice)
         self._settings = settings
 
         def use(puppeteer: "Puppeteer") -> None:

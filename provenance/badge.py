@@ -1,10 +1,12 @@
 """The visible label: says "AI" on every frame, in a corner, over anything.
 
 White letters on a dark pill with a thin light rim: legible on light and dark pictures and for every
-kind of colour vision. It is drawn after mirroring, so it is never mirrored itself.
+kind of colour vision. It is drawn after mirroring, so it is never mirrored itself. Where its corner
+would cover the face, it goes to the nearest one that does not.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from config.schema import LabelSettings
 
-LEAST_PX = 16
+LEAST_PX = 20
 """Smallest height of the label: below, the letters run together."""
 
 _SHARPER = 8
@@ -23,22 +25,47 @@ _LETTERS = 255
 _RIM = 150
 
 
-def draw_label(image: NDArray[np.uint8], settings: LabelSettings) -> None:
-    """Blend the label into ``image``, (H, W, 3) uint8 RGB, in place; nothing where not enabled."""
+class Area(NamedTuple):
+    """A rectangle of a picture, pixels; right and bottom lie just outside."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def shared(self, other: "Area") -> float:
+        """The area that both cover, pixels."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(width, 0.0) * max(height, 0.0)
+
+
+def draw_label(image: NDArray[np.uint8], settings: LabelSettings, face: Area | None = None) -> None:
+    """Blend the label into ``image``, (H, W, 3) uint8 RGB, in place; nothing where not enabled.
+
+    ``face``: what it shall not cover.
+    """
     if not settings.enabled:
         return
     height, width = image.shape[:2]
     pixel_height = max(round(settings.size * min(height, width)), LEAST_PX)
     light, cover = _pill(settings.text, pixel_height)
-    margin = max(round(pixel_height * 0.4), 2)
+    margin = max(min(round(pixel_height * 0.4), min(height, width) // 8), 1)
     label_height, label_width = cover.shape[:2]
     room = min((width - 2 * margin) / label_width, (height - 2 * margin) / label_height)
     if room < 1:  # a long text on a small picture: as large as fits
         light, cover = _pill(settings.text, max(int(pixel_height * room), 1))
         label_height, label_width = cover.shape[:2]
     vertical, horizontal = settings.position.split("-")
-    top = margin if vertical == "top" else height - margin - label_height
-    left = margin if horizontal == "left" else width - margin - label_width
+    tops = [margin, height - margin - label_height][:: 1 if vertical == "top" else -1]
+    lefts = [margin, width - margin - label_width][:: 1 if horizontal == "left" else -1]
+    corners = [(top, left) for top in tops for left in lefts]
+
+    def covered(corner: tuple[int, int]) -> float:
+        top, left = corner
+        return face.shared(Area(left, top, left + label_width, top + label_height)) if face else 0
+
+    top, left = min(corners, key=covered)  # the first of those that are as good
     part = image[max(top, 0) : top + label_height, max(left, 0) : left + label_width]
     alpha = cover[: part.shape[0], : part.shape[1]] * np.float32(settings.opacity)
     part[:] = (part + (light[: part.shape[0], : part.shape[1]] - part) * alpha + 0.5).astype(

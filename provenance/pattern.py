@@ -52,24 +52,55 @@ class Match:
         return -NormalDist().inv_cdf(math.exp(max(self.log_p, -700.0)))
 
 
-def search(level: Level, sizes: Sequence[tuple[float, float]]) -> Match:
-    """Try all sizes, parts of the picture's width and height, at every shift, mirrored or not."""
-    best, place, tried = 1.0, Place(0, 0, 1, 1), 0
-    fields: dict[tuple[int, int], _Field] = {}
-    for part in sizes:
-        size = _field_px(part[0]), _field_px(part[1])
-        if size not in fields:
-            fields[size] = _Field(level(*size))
-        width, height = round(part[0] * size[0]), round(part[1] * size[1])
-        field = fields[size]
-        tried += field.places(width, height)
-        for log_p, left, top, mirrored in field.match(width, height):
-            if log_p < best:
-                best = log_p
-                place = Place(
-                    left / size[0], top / size[1], width / size[0], height / size[1], mirrored
-                )
-    return Match(best + math.log(max(tried, 1)), place)
+class Fields:
+    """What is judged together, in all the sizes that a search needs."""
+
+    def __init__(self, level: Level) -> None:
+        self._level = level
+        self._fields: dict[tuple[int, int], _Field] = {}
+
+    def search(
+        self,
+        sizes: Sequence[tuple[float, float]],
+        pilot: NDArray[np.int8] | None = None,
+        enough_z: float = math.inf,
+    ) -> Match:
+        """Try all sizes, parts of the picture's width and height, at every shift, mirrored or not;
+        a match of ``enough_z`` ends it.
+
+        ``pilot``: (32, 32) of -1 and 1; None: the mark's own. Others measure what chance gives.
+        """
+        signs = (chips("pilot") if pilot is None else pilot).astype(np.float32)
+        log_tried = math.log(sum(_shifts(*part) for part in sizes))
+        best = Match(log_tried, Place(0, 0, 1, 1))
+        for part in sizes:
+            size = _field_px(part[0]), _field_px(part[1])
+            if size not in self._fields:
+                self._fields[size] = _Field(self._level(*size))
+            width, height = round(part[0] * size[0]), round(part[1] * size[1])
+            for log_p, left, top, mirrored in self._fields[size].match(signs, width, height):
+                if log_p + log_tried < best.log_p:
+                    place = Place(
+                        left / size[0], top / size[1], width / size[0], height / size[1], mirrored
+                    )
+                    best = Match(log_p + log_tried, place)
+            if best.z >= enough_z:
+                break
+        return best
+
+
+def _shifts(part_width: float, part_height: float) -> int:
+    """Places that are looked at for a size."""
+    count = 2
+    for part in (part_width, part_height):
+        side = _field_px(part)
+        count *= side + 2 * _margin_px(side) - round(part * side) + 1
+    return count
+
+
+def _margin_px(side: int) -> int:
+    """How far a pattern may reach over an edge: the picture may be cropped."""
+    return round(side * (LARGEST - 1))
 
 
 def _field_px(part: float) -> int:
@@ -89,8 +120,7 @@ class _Field:
 
     def __init__(self, planes: Sequence[Plane]) -> None:
         height, width = (int(side) for side in planes[0].shape)
-        # A cropped picture's pattern reaches over the edges.
-        self._margin = round(width * (LARGEST - 1)), round(height * (LARGEST - 1))
+        self._margin = _margin_px(width), _margin_px(height)
         pad = (self._margin[1],) * 2, (self._margin[0],) * 2
         self._planes = [np.pad(plane, pad) for plane in uncorrelated(planes)]
         self._height, self._width = height + 2 * self._margin[1], width + 2 * self._margin[0]
@@ -100,16 +130,12 @@ class _Field:
         self._turned = [np.fft.rfft2(plane[:, ::-1], self._shape) for plane in self._planes]
         self._totals: dict[tuple[int, int], list[NDArray[np.float64]]] = {}
 
-    def places(self, width: int, height: int) -> int:
-        """How many ``match`` looks at."""
-        return 2 * (self._height - height + 1) * (self._width - width + 1)
-
-    def match(self, width: int, height: int) -> Iterator[tuple[float, int, int, bool]]:
+    def match(
+        self, signs: Plane, width: int, height: int
+    ) -> Iterator[tuple[float, int, int, bool]]:
         """(log P, left, top, mirrored), pixels, of the best shift, plain and then mirrored."""
-        pilot = cv2.resize(
-            chips("pilot").astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST
-        )
-        pattern = np.conj(np.fft.rfft2(pilot, self._shape))
+        sized = cv2.resize(signs, (width, height), interpolation=cv2.INTER_NEAREST)
+        pattern = np.conj(np.fft.rfft2(sized, self._shape))
         rows, columns = self._height - height + 1, self._width - width + 1
         spreads = list(self._spreads(width, height))
         for mirrored, spectra in ((False, self._spectra), (True, self._turned)):

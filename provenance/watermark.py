@@ -1,16 +1,19 @@
-"""The imperceptible mark: a grid of cells over the whole picture that swings by one grey level.
+"""The imperceptible mark: a grid of cells over the whole picture, each swinging in brightness.
 
-It is in every frame and cannot be switched off. Each cell swings 1.25 times a second of the frame's
-own time, so a reader that knows the pattern finds it by watching for some seconds; the phase of a
-cell also carries one of 48 bits, so two recordings can be told apart. The key is public: anybody
-can read the mark, and whoever knows how can also remove or forge it. The format, for those who
-write readers: docs/provenance.md; the reading side: ``provenance.detector``.
+It is in every frame and cannot be switched off. A cell swings 1.25 times a second of the frames'
+own time, by half a grey level where nothing would hide more, so a reader that knows the pattern
+finds it by watching for some seconds; a cell's phase carries one of 48 bits, so that two recordings
+can be told apart. The key is public: anybody can read the mark, and who knows how can also remove
+or forge it. The format, for those who write readers: docs/provenance.md; the reading side:
+``provenance.detector``.
 """
 
 import hashlib
+import itertools
 import math
 import secrets
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -33,8 +36,14 @@ _SESSION_BITS = 18
 _DAY_BITS = 14
 _CHECK_BITS = 12
 _CHECK_POLYNOMIAL = 0x80F
-AMPLITUDE = 1.0
-"""Of the swing, grey levels, where the picture is flat."""
+AMPLITUDES = 0.25, 0.6, 1.5, 2.5
+"""Of the swing, grey levels: where the picture is dark and smooth, smooth, rough, very rough."""
+_DARK = 40
+"""Grey level up to which a place is dark."""
+_ROUGH, _VERY_ROUGH = 1, 3
+"""Differences of a pixel from those around it, grey levels, above which a place is that."""
+_SOFT = 1 / 3
+"""Width of the slope between two cells, of a cell: eyes see sharp edges first."""
 _STEPS = 16
 """Pictures of the swing in one period: a step every 50 ms."""
 _KEPT_SIZES = 2
@@ -132,26 +141,58 @@ class Watermark:
 
 
 class _Swing:
-    """The swing's steps as pictures of one size: what is added, and what is taken away."""
+    """The swing's steps as pictures of one size: by how much, and in which direction."""
 
     def __init__(self, phases: NDArray[np.float64], width: int, height: int) -> None:
         rows, columns = (np.arange(side) * CELLS // side for side in (height, width))
         spread = phases[np.ix_(rows, columns)].astype(np.float32)
         threshold = np.tile(_dither(), (height // 8 + 1, width // 8 + 1))[:height, :width]
+        soft = tuple(max(1, round(side / CELLS * _SOFT)) for side in (width, height))
+        self._steps = []
         # Half a period later everything has the other sign.
-        self._added = []
         for step in range(_STEPS // 2):
-            swing = AMPLITUDE * np.cos(2 * math.pi * (step + 0.5) / _STEPS - spread)
-            up, down = swing > threshold, -swing > threshold
-            self._added.append((up.astype(np.uint8), down.astype(np.uint8)))
+            turn = cv2.blur(np.cos(2 * math.pi * (step + 0.5) / _STEPS - spread), soft)
+            size = np.abs(turn)
+            levels = [np.floor(size * amplitude + 1 - threshold) for amplitude in AMPLITUDES]
+            more = [levels[0], *(one - below for below, one in itertools.pairwise(levels))]
+            up = np.where(turn > 0, 255, 0).astype(np.uint8)
+            self._steps.append((up, [plane.astype(np.uint8) for plane in more]))
+        # Kept: fresh memory of this size takes longer than what is done in it.
+        self._size, self._part, self._taken = (
+            np.empty((height, width), np.uint8) for _ in range(3)
+        )
+        self._colours = np.empty((height, width, 3), np.uint8)
 
     def apply(self, image: NDArray[np.uint8], time_s: float) -> None:
         step = math.floor(time_s * CARRIER_HZ * _STEPS) % _STEPS
-        up, down = self._added[step % (_STEPS // 2)]
+        up, (least, *more) = self._steps[step % (_STEPS // 2)]
+        size, part, taken, colours = self._size, self._part, self._taken, self._colours
+        np.copyto(size, least)
+        for plane, where in zip(more, _hidden(image), strict=True):
+            cv2.add(size, cv2.bitwise_and(plane, where, dst=part), dst=size)
+        added = cv2.bitwise_and(size, up, dst=part)
+        cv2.subtract(size, added, dst=taken)
         if step >= _STEPS // 2:
-            up, down = down, up
-        cv2.add(image, cv2.merge((up, up, up)), dst=image)
-        cv2.subtract(image, cv2.merge((down, down, down)), dst=image)
+            added, taken = taken, part
+        cv2.add(image, cv2.merge((added, added, added), dst=colours), dst=image)
+        cv2.subtract(image, cv2.merge((taken, taken, taken), dst=colours), dst=image)
+
+
+def _hidden(image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """(H, W) uint8, 255 where the picture hides as much as each of ``AMPLITUDES`` but the first,
+    told from every eighth pixel or so."""
+    height, width = image.shape[:2]
+    down, across = -(-height // (2 * CELLS)), -(-width // (2 * CELLS))
+    small = np.ascontiguousarray(image[::down, ::across, 1])
+    bright = cv2.threshold(small, _DARK, 255, cv2.THRESH_BINARY)[1]
+    rough = cv2.absdiff(small, cv2.blur(small, (3, 3)))
+    some = cv2.threshold(rough, _ROUGH, 255, cv2.THRESH_BINARY)[1]
+    # In both directions: beside a straight edge it may be smooth.
+    lines = [cv2.absdiff(small, cv2.blur(small, line)) for line in ((3, 1), (1, 3))]
+    much = cv2.threshold(cv2.min(*lines), _VERY_ROUGH, 255, cv2.THRESH_BINARY)[1]
+    for where in (cv2.max(bright, some), some, much):
+        grown = np.asarray(where, np.uint8).repeat(across, axis=1).repeat(down, axis=0)
+        yield grown[:height, :width]
 
 
 def _dither() -> NDArray[np.float32]:

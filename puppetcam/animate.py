@@ -90,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> int:
             status.say(f"avatar {avatar.name}: {note}")
         status.say(f"networks: {assembly.engine.bundle.name} on {assembly.engine.provider}")
         if not settings.label.enabled:
-            status.say("AI label off: say yourself that the film is made by AI")
+            status.say(settings.label.notice)
         signer = open_signer(settings.credentials, assembly.engine.bundle, __version__)
         # A tracker of its own: the search must not move the one that the film begins with.
         finder = open_tracker(settings.tracking, assembly.engine)

@@ -79,6 +79,8 @@ def _run(arguments: argparse.Namespace) -> int:
             f"the built-in performer drives {', '.join(one.name for one in turns.avatars)} for "
             f"{seconds:g} s on {assembly.engine.provider}"
         )
+        if not settings.label.enabled:
+            status.say(settings.label.notice)
         with tqdm(total=seconds, unit="s", bar_format=BAR, mininterval=_interval_s()) as bar:
 
             def watch(pipeline: "Pipeline", step: "Step") -> None:

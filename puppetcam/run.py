@@ -261,11 +261,7 @@ def _introduce(assembly: "Assembly", settings: "Settings", status: "StatusLine")
         f"networks: {bundle.name} ({bundle.family}, {bundle.output_size} px) "
         f"in {bundle.precision} on {assembly.engine.provider}"
     )
-    label = settings.label
-    if label.enabled:
-        status.say(f'AI label on: "{label.text}", {label.position}')
-    else:
-        status.say("AI label off: tell those who watch that the picture is made by AI")
+    status.say(settings.label.notice)
 
 
 def _check_files(source: str, sinks: "Sequence[str]") -> None:

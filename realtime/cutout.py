@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.schema import LabelSettings
-from provenance.badge import draw_label
+from provenance.badge import Area, draw_label
 from realtime.frame import Frame
 from realtime.matte import Matte
 
@@ -30,15 +30,16 @@ def cut_out(frame: Frame) -> NDArray[np.uint8]:
     return np.dstack([colours.astype(np.uint8), frame.alpha])
 
 
-def with_label(alpha: Matte, label: LabelSettings) -> Matte:
-    """``alpha`` (H, W) with the label's own cover: it is not transparent where the picture is."""
-    return np.maximum(alpha, _label_cover(label, *alpha.shape))
+def with_label(alpha: Matte, label: LabelSettings, face: Area | None = None) -> Matte:
+    """``alpha`` (H, W) with the label's own cover: it is not transparent where the picture is.
+    ``face``: as in ``draw_label``."""
+    return np.maximum(alpha, _label_cover(label, face, *alpha.shape))
 
 
 @lru_cache(maxsize=2)
-def _label_cover(label: LabelSettings, height: int, width: int) -> Matte:
+def _label_cover(label: LabelSettings, face: Area | None, height: int, width: int) -> Matte:
     """What the label leaves of the difference of black and white is what shines through it."""
     black, white = (np.full((height, width, 3), level, np.uint8) for level in (0, 255))
-    draw_label(black, label)
-    draw_label(white, label)
+    draw_label(black, label, face)
+    draw_label(white, label, face)
     return 255 - (white - black)[..., 0]

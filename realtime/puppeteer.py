@@ -18,7 +18,7 @@ from config.errors import AvatarError, SourceError
 from config.schema import Settings
 from models.keypoints import Keypoints
 from models.landmarks import NAMES
-from provenance.badge import draw_label
+from provenance.badge import Area, draw_label
 from provenance.watermark import Watermark
 from realtime.avatar import Avatar
 from realtime.compose import Composer
@@ -39,6 +39,10 @@ RETURN_S = 0.35
 """A face that comes back takes over from the held or neutral pose in this time."""
 BLINK_OF_TRACKING_S = 0.1
 """A face that was away for less than this goes on without easing."""
+FACE_ROOM = 0.05
+"""Beside and below the keypoints of a face, of its width: what the label leaves free."""
+FOREHEAD = 0.3
+"""Above the keypoints, of their height."""
 PAUSED = "paused"
 NO_AVATAR = "no avatar is set; choose a picture with --avatar"
 
@@ -338,9 +342,25 @@ class Puppeteer:
         if self._settings.output.mirror:
             picture = np.asarray(cv2.flip(picture, 1), np.uint8)
             alpha = None if alpha is None else np.asarray(cv2.flip(alpha, 1), np.uint8)
-        draw_label(picture, self._settings.label)
+        label, face = self._settings.label, self._face_area(scene)
+        draw_label(picture, label, face)
         self.mark.apply(picture, now)
-        return picture, None if alpha is None else with_label(alpha, self._settings.label)
+        return picture, None if alpha is None else with_label(alpha, label, face)
+
+    def _face_area(self, scene: Scene) -> Area | None:
+        """Where the avatar's face is in the output while it looks ahead, with the forehead, which
+        has no keypoints, and a little room to move."""
+        if self._neutral is None:
+            return None
+        left, top = (float(one) for one in self._neutral.value.min(axis=0))
+        right, bottom = (float(one) for one in self._neutral.value.max(axis=0))
+        wide, high = FACE_ROOM * (right - left), FOREHEAD * (bottom - top)
+        square, half = scene.square, scene.square.size[0] / 2
+        left, right = (square.left + half * (1 + x) for x in (left - wide, right + wide))
+        top, bottom = (square.top + half * (1 + y) for y in (top - high, bottom + wide))
+        if self._settings.output.mirror:
+            left, right = (self._settings.output.width - x for x in (right, left))
+        return Area(left, top, right, bottom)
 
     def _card(self, now: float) -> Step:
         self._moved_at, self._missed = now, True

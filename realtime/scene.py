@@ -109,7 +109,8 @@ class Scene:
         layout = lay_out(avatar, settings)
         square, frame = layout.square, Box(0, 0, settings.width, settings.height)
         side = square.size[0]
-        self._square = square
+        self.square = square
+        """Where the network's square lies, output pixels."""
         # The whole picture shows: what moves has to fade into it.
         whole = matte is not None or settings.compose == "place"
         fading = whole and carries
@@ -148,8 +149,8 @@ class Scene:
         if self.carrier is not None:
             matte = self.carrier.matte
         else:
-            part = self._region.seen_from(self._square).part
-            result = scaled(result, *self._square.size)[part]
+            part = self._region.seen_from(self.square).part
+            result = scaled(result, *self.square.size)[part]
             if self._weights is not None:
                 weights = self._weights[part]
                 result = np.asarray(

@@ -205,7 +205,7 @@ def test_label_switched_off_is_said_aloud(caplog: pytest.LogCaptureFixture) -> N
     actions.do("set", "label.size=0.1")
     assert caplog.messages == []
     actions.do("set", "label.enabled=false")
-    assert caplog.messages == ["AI label off: tell those who watch that the picture is made by AI"]
+    assert caplog.messages[0].startswith("AI label off: you owe those who watch a clear notice")
 
 
 def test_quit_ends_the_run() -> None:

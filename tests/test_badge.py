@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from config.schema import LabelSettings
-from provenance.badge import draw_label
+from provenance.badge import Area, draw_label
 
 
 def labelled(height: int, width: int, value: int = 120, **changes) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +25,7 @@ def test_the_label_lies_in_its_corner(position: str, size: tuple[int, int]) -> N
     assert min(ys.min(), xs.min(), height - 1 - ys.max(), width - 1 - xs.max()) >= 2
 
 
-@pytest.mark.parametrize(("side", "expected"), [(1080, 76), (480, 34), (256, 18), (100, 16)])
+@pytest.mark.parametrize(("side", "expected"), [(1080, 76), (480, 34), (256, 20), (100, 20)])
 def test_its_height_is_the_asked_part_of_the_shorter_side_and_never_unreadable(
     side: int, expected: int
 ) -> None:
@@ -79,3 +79,33 @@ def test_texts_differ_and_letters_are_not_mirrored() -> None:
     tall = np.nonzero(columns > 0.45 * pill.shape[0])[0]
     assert tall.size > 0
     assert tall.mean() > pill.shape[1] / 2
+
+
+def test_the_label_goes_where_the_face_is_not() -> None:
+    face = Area(300, 200, 640, 480)
+    image = np.full((480, 640, 3), 120, np.uint8)
+    draw_label(image, LabelSettings(), face)
+    ys, xs = np.nonzero((image != 120).any(axis=2))
+    assert ys.min() > 240  # beside the corner asked for, at the same height
+    assert xs.max() < 300
+    for position in ("top-left", "bottom-left"):
+        moved, plain = np.full_like(image, 120), np.full_like(image, 120)
+        settings = LabelSettings(position=position)
+        draw_label(moved, settings, face)
+        draw_label(plain, settings)
+        assert (moved == plain).all()
+
+
+def test_a_face_that_fills_the_picture_is_covered_least() -> None:
+    image = np.full((256, 256, 3), 120, np.uint8)
+    draw_label(image, LabelSettings(), Area(20, 20, 256, 256))
+    ys, xs = np.nonzero((image != 120).any(axis=2))
+    assert ys.max() < 128 or xs.max() < 128
+
+
+def test_what_is_owed_without_it_is_said() -> None:
+    assert LabelSettings().notice == 'AI label on: "AI", bottom-right'
+    off = LabelSettings(enabled=False).notice
+    assert "you owe those who watch" in off
+    assert "Article 50" in off
+    assert "invisible mark stays" in off

@@ -34,15 +34,26 @@ def test_psnr_is_at_least_42_db() -> None:
         assert 10 * math.log10(255**2 / error) >= 42
 
 
-def test_no_pixel_changes_by_more_than_a_level_and_colours_stay() -> None:
-    image = np.random.default_rng(0).integers(1, 255, (90, 130, 3), dtype=np.uint8)
-    mark = Watermark(PAYLOAD)
-    for step in range(16):
-        copy = image.copy()
+def test_pixels_change_by_a_level_or_where_it_is_rough_by_three_and_colours_stay() -> None:
+    rough = np.random.default_rng(0).integers(3, 252, (90, 130, 3), dtype=np.uint8)
+    for image, most in ((flat(120, 90, 130), 1), (rough, 3)):
+        mark = Watermark(PAYLOAD)
+        for step in range(16):
+            copy = image.copy()
+            mark.apply(copy, step / 20)
+            change = copy.astype(int) - image
+            assert np.abs(change).max() == most
+            assert (change == change[..., :1]).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (31, 64), (130, 90), (1080, 1920)])
+def test_pictures_of_any_size_are_marked(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(3, 252, (*size, 3), dtype=np.uint8)
+    copy, mark = image.copy(), Watermark(PAYLOAD)
+    for step in range(8):
         mark.apply(copy, step / 20)
-        change = copy.astype(int) - image
-        assert np.abs(change).max() == 1
-        assert (change == change[..., :1]).all()
+    assert copy.shape == image.shape
+    assert size == (1, 1) or (copy != image).any()
 
 
 def test_black_and_white_do_not_wrap() -> None:
@@ -147,18 +158,22 @@ def lightness(level: np.ndarray) -> np.ndarray:
     return np.where(linear > 216 / 24389, 116 * np.cbrt(linear) - 16, linear * 24389 / 27)
 
 
-@pytest.mark.parametrize("value", [8, 30, 60, 120, 200, 250])
-def test_flat_areas_stay_below_a_just_noticeable_difference(value: int) -> None:
-    """An L* of 1 is about what can just be told apart side by side. Averages over 8 x 8 pixels: an
-    eye before a screen does not resolve less at a contrast so low."""
+@pytest.mark.parametrize(
+    ("value", "most"), [(8, 0.25), (30, 0.25), (60, 0.6), (120, 0.6), (250, 0.6)]
+)
+def test_flat_areas_swing_by_less_than_eyes_notice(value: int, most: float) -> None:
+    """Averages over 8 x 8 pixels: at a contrast so low an eye before a screen resolves no less.
+    Half a level is what rounding to 8 bits does anyway; an L* of 1 can just be told apart, side by
+    side."""
     film = [image for image, _ in marked([flat(value, 256, 256)] * 48)]
     means = np.array([one[..., 0].reshape(32, 8, 32, 8).mean(axis=(1, 3)) for one in film])
+    assert np.abs(means - value).max() <= most
     seen = lightness(means)
-    assert (seen.max(axis=0) - seen.min(axis=0)).max() < 1.0  # over time, at one place
-    assert (seen.max(axis=(1, 2)) - seen.min(axis=(1, 2))).max() < 1.0  # over space, at one time
-    # From frame to frame at 30 fps, far less; and the whole picture does not pulse at all.
-    assert np.abs(np.diff(seen, axis=0)).max() < 0.25
-    assert np.ptp([lightness(one.mean()) for one in film]) < 0.1
+    assert np.ptp(seen, axis=0).max() < 0.55  # over time, at one place
+    assert np.ptp(seen.reshape(48, -1), axis=1).max() < 0.55  # over space, at one time
+    # From frame to frame at 30 fps far less, and the whole picture does not pulse.
+    assert np.abs(np.diff(means, axis=0)).max() <= 0.5 * most
+    assert np.ptp([one.mean() for one in film]) < 0.07
 
 
 def test_marking_takes_at_most_0_3_ms() -> None:
