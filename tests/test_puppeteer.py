@@ -288,7 +288,7 @@ def test_panic_shows_a_still_card_and_does_not_look_at_the_camera() -> None:
     images = np.array([step.frame.image for step in cards]).astype(np.int16)
     assert np.ptp(images, axis=0).max() <= 6
     plain = card(settings.width, settings.height)
-    assert np.abs(images[:, :30] - plain[:30]).max() == 1  # it is smooth there
+    assert np.abs(images[:, :30] - plain[:30]).max() <= 3
     assert all(step.driving is None for step in cards)
     assert [step.frame.captured_at for step in cards] == [i / FPS for i in range(5 * FPS, 8 * FPS)]
     puppet.panic(False)
