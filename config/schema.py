@@ -190,8 +190,16 @@ class EngineSettings:
     threads: int = 0
     """CPU threads of the runtime, up to 256; 0: what the first start measured as fastest."""
 
+    adapt: bool = True
+    """Step down to lighter networks and a slower camera while frames come too late."""
+    age_budget_ms: float = 80.0
+    """Frame age that is too late, milliseconds: from the camera's picture to the avatar's."""
+    smaller: str = ""
+    """Path of a bundle with the same landmarks and sizes to step down to; "": none."""
+
     def __post_init__(self) -> None:
         _between(self, "threads", 0, 256)
+        _positive(self, "age_budget_ms")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from puppetcam.profiles import begin, gather, resume
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.schema import OutputSettings, Settings
+    from config.schema import EngineSettings, OutputSettings, Settings
     from puppetcam.status import StatusLine
     from realtime.assembly import Assembly
     from realtime.avatar import Avatar
     from realtime.metrics import Metrics
+    from realtime.pipeline import Pipeline
     from realtime.puppeteer import Step
     from realtime.sinks import Sink
 
@@ -197,6 +198,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
             stack.enter_context(Autosave(arguments.profile, kept))
         screen = _Screen(status, metrics)
+        quality = _Quality(settings.engine, assembly, pipeline, status)
         microphone: DelayedMicrophone | None = None
         if arguments.delay_mic:
             try:
@@ -216,6 +218,7 @@ def _run(arguments: argparse.Namespace) -> int:
             if keys is not None:
                 keys.show(step)
             screen.show(step)
+            quality.follow(step)
             if microphone is not None and (told := microphone.follow(metrics)):
                 status.say(told)
 
@@ -248,6 +251,40 @@ class _Screen:
         fps, age_s = self._metrics.recent()
         text = MEANING[step.status.value]
         self._status.show(f"{text}, {fps:.0f} fps, frame age {1000 * age_s:.0f} ms")
+
+
+class _Quality:
+    """Lighter networks and fewer frames while they come too late."""
+
+    def __init__(
+        self,
+        settings: "EngineSettings",
+        assembly: "Assembly",
+        pipeline: "Pipeline",
+        status: "StatusLine",
+    ) -> None:
+        """Raises BundleError for a smaller bundle that is none."""
+        from realtime.adaptive import Adaptive, ladder
+
+        self._engine, self._pipeline, self._status = assembly.engine, pipeline, status
+        self._ladder = ladder(settings, assembly.engine.settings) if settings.adapt else []
+        self._budget_ms = settings.age_budget_ms
+        self._adaptive = Adaptive(len(self._ladder), settings.age_budget_ms / 1000)
+
+    def follow(self, step: "Step") -> None:
+        """After each delivered step."""
+        now = time.perf_counter()
+        before = self._adaptive.rung
+        if not self._ladder or not self._adaptive.observe(now, now - step.frame.captured_at):
+            return
+        rung = self._ladder[self._adaptive.rung]
+        reason = f"frames are later than {self._budget_ms:g} ms"
+        if self._adaptive.rung < before:
+            reason = "there is room again"
+        self._status.say(f"{reason}: {rung.name}")
+        self._pipeline.every = rung.every
+        if rung.engine != self._engine.settings:
+            self._engine.switch(rung.engine)
 
 
 def _introduce(assembly: "Assembly", settings: "Settings", status: "StatusLine") -> None:

@@ -9,9 +9,10 @@ from types import TracebackType
 from config.errors import AvatarError, ConsentError
 from config.schema import Settings
 from realtime.avatar import Avatar, load_avatar
-from realtime.engine import Engine, open_engine
+from realtime.engine import open_engine
 from realtime.face import Tracker, open_tracker
 from realtime.puppeteer import Puppeteer
+from realtime.switching import SwitchingEngine
 from realtime.tuning import choose
 
 _log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 class Assembly:
     """Owns the engine; the puppeteer shows the first avatar."""
 
-    engine: Engine
+    engine: SwitchingEngine
     tracker: Tracker
     avatars: tuple[Avatar, ...]
     puppeteer: Puppeteer
@@ -60,7 +61,7 @@ def assemble(
     them back with the word whose faces they are; None where nobody will see the output. Also raises
     BundleError, EngineError, and what ``settle`` raises.
     """
-    engine = open_engine(choose(settings.engine).settings)
+    engine = SwitchingEngine(open_engine(choose(settings.engine).settings))
     try:
         # The default bundle's landmark network follows the face: the engine's own where it is one.
         tracker = open_tracker(settings.tracking, engine)

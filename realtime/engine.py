@@ -18,11 +18,20 @@ class Engine(Protocol):
     are numpy, value (K, 2) and jacobian (K, 2, 2) float32, in -1..1 of the picture they are of.
     """
 
-    bundle: Bundle
-    provider: str
-    """Where it really runs, as the runtime reports it, e.g. "onnxruntime CPU"."""
-    settings: EngineSettings
-    """Those that it was opened with."""
+    @property
+    def bundle(self) -> Bundle:
+        """What runs."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """Where it really runs, as the runtime reports it, e.g. "onnxruntime CPU"."""
+        ...
+
+    @property
+    def settings(self) -> EngineSettings:
+        """Those that it was opened with."""
+        ...
 
     def set_avatar(self, image: Image) -> Keypoints:
         """Encode the avatar, once; returns its keypoints."""

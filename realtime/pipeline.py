@@ -160,6 +160,8 @@ class Pipeline:
         self._clock = clock
         self._inference = Inference(puppeteer, settings.stall_s)
         self._delivery = Delivery(sinks, metrics, clock)
+        self.every = 1
+        """One of so many frames of the source is used; any thread may change it."""
         self._frames: Latest[Frame] = Latest()
         self._outputs: Latest[Output] = Latest()
         self._stop = threading.Event()
@@ -242,7 +244,8 @@ class Pipeline:
                 frame = capture.read()
                 if frame is not None:
                     self._stop.wait(capture.early_s(frame))
-                    self._frames.put(frame)
+                    if capture.count % self.every == 0:
+                        self._frames.put(frame)
                 elif capture.ended:
                     break
                 else:

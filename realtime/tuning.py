@@ -216,7 +216,7 @@ def _key(settings: EngineSettings, bundle: Bundle) -> str:
             dict(open_bundle(path).files) for _, path in sorted(precisions(bundle).items())
         ],
         "versions": versions,
-        "settings": asdict(replace(settings, bundle="")),
+        "settings": [settings.runtime, settings.precision, settings.provider, settings.threads],
     }
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
