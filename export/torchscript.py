@@ -18,6 +18,8 @@ def write_torchscript(graph: Graph, path: Path) -> None:
         "inputs": {name: list(tensor.shape) for name, tensor in graph.inputs.items()},
         "outputs": list(graph.outputs),
     }
+    # Stored channels last, convolutions run so: a tenth faster on a processor, and what cards want.
+    graph.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with tracing():
         # Not torch's own check, which runs the same pictures again: the comparison at the end of
         # an export runs others.

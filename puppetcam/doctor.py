@@ -182,16 +182,20 @@ def _networks(settings: "Settings") -> Iterator[Finding]:
     import numpy as np
 
     from bench.latency import measure_model
+    from models.published import cache_folder
     from realtime.engine import open_engine
     from realtime.onnx_session import CUDA_FIX, nvidia_driver_answers
     from realtime.placement import fallen, placement, summary
-    from realtime.tuning import choose
+    from realtime.tuning import FILE, choose
 
     choice = choose(settings.engine)
     if choice.trials:
         found = "remembered" if choice.remembered else "measured now"
         tried = "; ".join(str(one) for one in choice.trials)
-        yield Finding("fastest", "ok", f"{tried} ({found}); the first is taken. {OVERRIDE}")
+        memory = f"measured anew without {cache_folder() / FILE}"
+        yield Finding(
+            "fastest", "ok", f"{tried} ({found}, {memory}); the first is taken. {OVERRIDE}"
+        )
     engine = open_engine(choice.settings)
     try:
         side = engine.bundle.output_size

@@ -60,7 +60,14 @@ def open_engine(settings: EngineSettings) -> Engine:
     Raises BundleError, MissingPackageError, EngineError.
     """
     path = None if settings.bundle == "default" else Path(settings.bundle)
-    bundle = open_bundle(path, settings.precision)
+    bundle = open_bundle(path)
+    if bundle.format == "onnx":
+        bundle = open_bundle(path, settings.precision)
+    elif settings.precision not in ("auto", "fp32", "fp16"):
+        raise EngineError(
+            f"engine.precision={settings.precision} is for ONNX bundles, {bundle.path} is "
+            f"{bundle.format}; take auto, fp32, or fp16 on a card"
+        )
     runtime = settings.runtime
     if runtime == "auto":
         runtime = "onnxruntime" if bundle.format == "onnx" else "torchscript"

@@ -4,7 +4,7 @@ Read from the runtimes' own profiles of a run, not from what was asked of them: 
 kernel on a card falls to the CPU, and its tensors travel there and back in each frame.
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from models.bundle import Bundle
 from realtime.engine import Engine
 
 EACH_FRAME = ("keypoints", "frame")
-HEAVY = 0.9
+HEAVY = 0.8
 """Heavy nodes are the fewest that together take this part of a graph's time."""
 
 
@@ -55,16 +55,13 @@ def heavy(placed: Sequence[Placed]) -> Iterator[Placed]:
 
 def summary(placed: Sequence[Placed]) -> str:
     """One line: what the heavy nodes are and where they ran."""
-    parts = []
-    found = list(heavy(placed))
-    for graph in dict.fromkeys(one.graph for one in found):
-        counts: dict[tuple[str, str], int] = defaultdict(int)
-        for one in found:
-            if one.graph == graph:
-                counts[one.device, one.operator] += 1
-        words = [f"{n} {operator} on {device}" for (device, operator), n in counts.items()]
-        parts.append(f"{graph}: {', '.join(words)}")
-    return "; ".join(parts)
+    groups: dict[tuple[str, str], Counter[str]] = {}
+    for one in heavy(placed):
+        groups.setdefault((one.graph, one.device), Counter())[one.operator] += 1
+    return "; ".join(
+        f"{graph} on {device}: " + ", ".join(f"{n} {name}" for name, n in counts.most_common())
+        for (graph, device), counts in groups.items()
+    )
 
 
 def fallen(placed: Sequence[Placed], engine: Engine) -> list[Placed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,8 @@ class TorchScriptEngine:
         fill_planes(self._planes["avatar"], resized(image, self.bundle.size))
         keypoints = still_keypoints(self.keypoints, image, self.bundle)
         # The features and keypoints stay on the card, where there is one, from frame to frame.
-        self._avatar = self._graphs["avatar"](self._picture("avatar"))
+        encoded = self._graphs["avatar"](self._picture("avatar"))
+        self._avatar = {name: tensor.float() for name, tensor in encoded.items()}
         # Copied: what is returned is the caller's own.
         self._avatar["avatar_value"] = self._tensor(keypoints.value[None].copy())
         self._avatar["avatar_jacobian"] = self._tensor(keypoints.jacobian[None].copy())
@@ -102,24 +103,23 @@ class TorchScriptEngine:
         found = self._graphs["frame"](self._avatar | driving)
         # Fresh, since finishing uses them up and the CPU's may be constants of the graph.
         return finish(
-            {name: one.cpu().numpy().copy() for name, one in found.items()},
+            {name: one.float().cpu().numpy().copy() for name, one in found.items()},
             carrier or self._carrier,
         )
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         """One graph as it is, float32 in and out, by the names of ``models.bundle``."""
         found = self._graphs[graph]({name: self._tensor(array) for name, array in feeds.items()})
-        return {name: tensor.cpu().numpy() for name, tensor in found.items()}
+        return {name: tensor.float().cpu().numpy() for name, tensor in found.items()}
 
     def profiled(self, graph: str) -> list[tuple[str, str, float]]:
         """What torch's own profile says of a run on zeros: (operator, device, milliseconds) of all
         its calls together."""
         one = self._graphs[graph]
         feeds = one.zeros()
-        one(feeds)
-        profiler = self._torch.profiler
-        with profiler.profile() as profile:
-            one(feeds)
+        one.launch(feeds)
+        with self._torch.profiler.profile() as profile:
+            one.launch(feeds)
         found = []
         for event in profile.key_averages():
             if event.key.startswith("aten::"):
@@ -138,7 +138,12 @@ class TorchScriptEngine:
 
     def _open(self, settings: EngineSettings) -> dict[str, _Graph]:
         try:
-            return {name: _Graph(self.bundle.graph(name), self._device) for name in GRAPHS}
+            half = settings.precision == "fp16"
+            return {
+                # Keypoints stay fp32: half a thousandth of a face is a blink.
+                name: _Graph(self.bundle.graph(name), self._device, half and name != "keypoints")
+                for name in GRAPHS
+            }
         except EngineError as error:
             if settings.provider != "auto" or self._device == "cpu":
                 raise
@@ -161,11 +166,14 @@ class TorchScriptEngine:
 class _Graph:
     """One frozen module with the names of its inputs and outputs."""
 
-    def __init__(self, path: Path, device: str) -> None:
+    def __init__(self, path: Path, device: str, half: bool = False) -> None:
+        """``half``: convolutions and products in fp16, on a card."""
         import torch
 
         self._torch: Any = torch
         self._device = device
+        self._half = half
+        self._replay: Callable[[], object] | None = None
         extra = {INTERFACE: ""}
         try:
             with warnings.catch_warnings():
@@ -183,7 +191,8 @@ class _Graph:
             ) from error
         if device != "cpu":
             # A card that cannot run the graph fails here, not in the call.
-            self(self.zeros())
+            self.launch(self.zeros())
+            self._capture()
 
     def zeros(self) -> dict[str, Any]:
         """Inputs of the right shapes."""
@@ -191,14 +200,51 @@ class _Graph:
         return {name: self._torch.zeros(shape, device=self._device) for name, shape in shapes}
 
     def __call__(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs by name; on a card, the same tensors at each call."""
+        if self._replay is None:
+            return self.launch(feeds)
+        for name, tensor in self._held.items():
+            tensor.copy_(feeds[name])
+        self._replay()
+        return self._found
+
+    def launch(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """The outputs by name, one operator after the other."""
         try:
-            with self._torch.inference_mode():
+            # The cache would keep casts that a captured graph has to make itself.
+            with (
+                self._torch.inference_mode(),
+                self._torch.autocast(
+                    self._device, self._torch.float16, enabled=self._half, cache_enabled=False
+                ),
+            ):
                 found = self._module(*(feeds[name] for name in self._inputs))
         except RuntimeError as error:
             # The interpreter's own traceback comes first, what went wrong last.
             last_line = str(error).strip().rsplit("\n", 1)[-1]
             raise EngineError(f"torch failed: {last_line}") from error
         return dict(zip(self._outputs, found, strict=True))
+
+    def _capture(self) -> None:
+        """Have the card replay all launches as one CUDA graph; where it cannot, they stay single,
+        and that is told."""
+        cuda = self._torch.cuda
+        self._held = self.zeros()
+        try:
+            beside = cuda.Stream()
+            beside.wait_stream(cuda.current_stream())
+            with cuda.stream(beside):
+                for _ in range(3):  # torch makes its plans in the first runs
+                    self.launch(self._held)
+            cuda.current_stream().wait_stream(beside)
+            graph = cuda.CUDAGraph()
+            with cuda.graph(graph):
+                self._found = self.launch(self._held)
+        except (RuntimeError, EngineError) as error:
+            reason = str(error).splitlines()[0]
+            logger.warning("no CUDA graph, each frame is launched node by node: %s", reason)
+            return
+        self._replay = graph.replay
 
 
 def _device(torch: Any, settings: EngineSettings) -> str:

@@ -181,7 +181,7 @@ def test_a_compact_bundle_tells_presence_and_landmarks(tmp_path: Path) -> None:
     model.detector.heatmaps.weight.data.mul_(30)
     lines: list[str] = []
     bundle = export_bundle(model, tmp_path / "compact", report=lines.append)
-    assert {"presence", "value", "jacobian", "painted", "alpha", "displacement"} < {
+    assert {"presence", "value", "jacobian", "rgba", "displacement"} < {
         line.split()[0] for line in lines
     }
     assert bundle.family == "compact"

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from models.bundle import Bundle, hashes, read_manifest, write_manifest
 from models.keypoints import Keypoints
 from realtime.engine import open_engine
 from realtime.onnx_engine import KeypointSession, OnnxEngine
-from realtime.onnx_session import runtime_threads
+from realtime.onnx_session import BoundGraph, open_session, runtime_threads
 
 CPU = EngineSettings(provider="cpu", threads=1)
 
@@ -283,3 +284,93 @@ print(engine.generate(engine.keypoints(image)[0]).shape)
         check=False,
     )
     assert found.stdout == "(64, 64, 3)\n", found.stderr
+
+
+# --- what a card does, as far as a processor can tell ---
+
+
+def test_tensors_that_stay_on_a_card_are_updated_in_place(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(bundle.graph("frame"), CPU)
+    here = BoundGraph(session)
+    real = onnxruntime.OrtValue.ortvalue_from_numpy
+    # Copied at once, like to a card: an array that is changed later does not show.
+    monkeypatch.setattr(
+        onnxruntime.OrtValue, "ortvalue_from_numpy",
+        staticmethod(lambda array, device, number: real(array.copy(), "cpu", 0)),
+    )  # fmt: skip
+    there = BoundGraph(session, "cuda")
+    random = np.random.default_rng(1)
+    shapes = {one.name: one.shape for one in session.get_inputs()}
+    for _ in range(3):
+        for name, shape in shapes.items():
+            values = random.random(shape, np.float32)
+            if "jacobian" in name:
+                values = np.broadcast_to(np.eye(2, dtype=np.float32), shape).copy()
+            here.set(name, values)
+            there.set(name, values)
+        found, expected = there.run(), here.run()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
+
+
+def test_the_bound_graph_allocates_no_frame(bundle: Bundle) -> None:
+    graph = BoundGraph(open_session(bundle.graph("frame"), CPU))
+    first = graph.run()
+    addresses = {name: array.ctypes.data for name, array in first.items()}
+    tracemalloc.start()
+    try:
+        again = graph.run()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert {name: array.ctypes.data for name, array in again.items()} == addresses
+    assert peak < 10_000
+
+
+@pytest.mark.parametrize(
+    ("provider", "asked"),
+    [
+        ("auto", ["CUDAExecutionProvider"] * 3),
+        ("cuda", ["CUDAExecutionProvider"] * 3),
+        ("tensorrt", ["TensorrtExecutionProvider"] * 2),
+    ],
+)
+def test_a_card_is_asked_for_with_a_cuda_graph_first(
+    bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    provider: str,
+    asked: list[str],
+) -> None:
+    offered = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    monkeypatch.setenv("PUPPETCAM_CACHE", str(tmp_path))
+    tried: list[list[object]] = []
+
+    def refuses(path: Path, options: object, providers: list[object]) -> object:
+        tried.append(providers)
+        raise RuntimeError(f"no card, try {len(tried)}\nlong text")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuses)
+    settings = EngineSettings(provider=provider, precision="fp16")  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match=rf"cannot open .*: no card, try {len(asked)}$"):
+        open_session(bundle.graph("frame"), settings)
+    first = [one[0][0] if isinstance(one[0], tuple) else one[0] for one in tried]
+    assert first == asked
+    assert all(one[-1] == "CPUExecutionProvider" for one in tried)
+    options = tried[0][0][1]  # type: ignore[index]
+    if provider == "tensorrt":
+        assert options["trt_cuda_graph_enable"] == options["trt_fp16_enable"] == "1"
+        assert options["trt_engine_cache_path"].startswith(str(tmp_path))
+    else:
+        assert options["enable_cuda_graph"] == "1"
+
+
+def test_tensorrt_that_is_not_there_names_the_fix(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_cuda(monkeypatch)
+    with pytest.raises(EngineError, match=r"has no TENSORRT provider; pip install tensorrt"):
+        OnnxEngine(bundle, EngineSettings(provider="tensorrt"))

@@ -2,8 +2,9 @@
 
 import logging
 import sys
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from config.schema import EngineSettings
 from export.bundle import export_bundle
 from models.bundle import Bundle, hashes, write_manifest
 from realtime.engine import open_engine
-from realtime.torchscript_engine import TorchScriptEngine
+from realtime.torchscript_engine import TorchScriptEngine, _Graph
 
 CPU = EngineSettings(provider="cpu", threads=1)
 
@@ -153,3 +154,71 @@ def test_missing_torch_names_the_extra(bundle: Bundle, monkeypatch: pytest.Monke
     with pytest.raises(MissingPackageError, match=r'pip install ".\[export\]"') as caught:
         TorchScriptEngine(bundle, CPU)
     assert "\n" not in str(caught.value)
+
+
+# --- what a card does, as far as a processor can tell ---
+
+
+class Card:
+    """Stands for torch.cuda: a captured graph that runs again on the same tensors."""
+
+    def __init__(self, graph: _Graph, fails: bool) -> None:
+        self.launched, self._graph, self._fails = 0, graph, fails
+        self.Stream = self.current_stream = lambda: SimpleNamespace(wait_stream=lambda other: None)
+        self.stream = lambda stream: nullcontext()
+        self.CUDAGraph = lambda: SimpleNamespace(replay=self._replay)
+
+    def graph(self, graph: object) -> AbstractContextManager[None]:
+        if self._fails:
+            raise RuntimeError("operation not permitted when stream is capturing\nCUDA error")
+        return nullcontext()
+
+    def _replay(self) -> None:
+        self.launched += 1
+        found = self._graph.launch(self._graph._held)
+        with torch.inference_mode():
+            for name, tensor in found.items():
+                self._graph._found[name].copy_(tensor)
+
+
+def on_card(bundle: Bundle, fails: bool) -> tuple[_Graph, Card]:
+    graph = _Graph(bundle.graph("frame"), "cpu")
+    card = Card(graph, fails)
+    names = ("inference_mode", "autocast", "float16", "zeros")
+    graph._torch = SimpleNamespace(cuda=card, **{name: getattr(torch, name) for name in names})
+    graph._capture()
+    return graph, card
+
+
+def feeds(graph: _Graph, seed: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    found = {name: torch.rand_like(tensor) for name, tensor in graph.zeros().items()}
+    for name in ("jacobian", "avatar_jacobian"):
+        found[name] = torch.eye(2).expand_as(found[name])
+    return found
+
+
+def test_a_replayed_graph_gets_each_frames_inputs(bundle: Bundle) -> None:
+    graph, card = on_card(bundle, fails=False)
+    for seed in (1, 2, 1):
+        inputs = feeds(graph, seed)
+        expected = graph.launch(inputs)["image"]
+        torch.testing.assert_close(graph(inputs)["image"], expected)
+    assert card.launched == 3
+
+
+def test_a_card_that_captures_nothing_is_told_and_launches_each_node(
+    bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph, card = on_card(bundle, fails=True)
+    assert "no CUDA graph, each frame is launched node by node: operation not" in caplog.text
+    inputs = feeds(graph, 1)
+    torch.testing.assert_close(graph(inputs)["image"], graph.launch(inputs)["image"])
+    assert card.launched == 0
+
+
+def test_precisions_of_another_runtime_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="precision=int8 is for ONNX bundles"):
+        open_engine(EngineSettings(bundle=str(bundle.path), precision="int8"))
+    with pytest.raises(EngineError, match="tensorrt is for ONNX bundles"):
+        TorchScriptEngine(bundle, EngineSettings(provider="tensorrt"))
