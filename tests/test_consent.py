@@ -308,7 +308,7 @@ def test_a_picture_that_is_loaded_while_it_runs_needs_an_answer_too(tmp_path: Pa
     with assemble(Settings()) as assembly:
         actions = Actions(
             lambda action: action(cast(Puppeteer, puppet)), Metrics(), assembly.avatars,
-            Settings(), lambda: open_tracker(TrackingSettings()), 256,
+            Settings(), lambda avatar: None, lambda: open_tracker(TrackingSettings()), 256,
         )  # fmt: skip
         with pytest.raises(ConsentError, match="say it once: load own:") as caught:
             actions.do("load", str(new))

@@ -180,13 +180,13 @@ def test_snapshots_are_signed_before_they_are_a_file(
 
 
 def test_the_snapshot_of_a_run_is_signed(signer: Signer, tmp_path: Path) -> None:
-    image = np.full((48, 64, 3), 90, np.uint8)
+    frame = Frame(np.full((48, 64, 3), 90, np.uint8), 0.0, 0)
     for suffix, background, kind in (
         (".png", "avatar", "trainedAlgorithmicMedia"),
         (".jpg", "beach.jpg", "compositeWithTrainedAlgorithmicMedia"),
     ):
         settings = Settings(output=OutputSettings(background=background))
-        run: Any = SimpleNamespace(avatar=AVATAR, snapshot=lambda: image, settings=settings)
+        run: Any = SimpleNamespace(avatar=AVATAR, snapshot=lambda: frame, settings=settings)
         data = Api(run, {}, "1", lambda: signer).answer("GET", f"/snapshot{suffix}", {}, "").data
         path = tmp_path / f"x{suffix}"
         path.write_bytes(data)

@@ -38,12 +38,21 @@ from training.landmarker import Landmarker
 from training.measures import MOVEMENTS, follow, movements
 
 INSTALLED = landmarker.is_installed()
+CACHE = os.environ.get("PUPPETCAM_CACHE")
 needs_landmarker = pytest.mark.skipif(
     not INSTALLED,
     reason=f"{landmarker.NAME} is not installed: puppetcam evaluate --install-landmarker",
 )
 needs_bundle = pytest.mark.skipif(not DEFAULT.is_dir(), reason="no default bundle")
 posix = pytest.mark.skipif(os.name == "nt", reason="shell scripts")
+
+
+@pytest.fixture(autouse=True)
+def the_landmarker_is_where_the_user_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    if INSTALLED:
+        monkeypatch.delenv("PUPPETCAM_CACHE", raising=False)
+        if CACHE is not None:
+            monkeypatch.setenv("PUPPETCAM_CACHE", CACHE)
 
 
 class BundleLandmarker:
