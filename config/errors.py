@@ -4,11 +4,22 @@ Every message is one line for the user: what was asked, what was found, what to 
 The command line prints it as ``puppetcam: <message>`` and exits with ``exit_code``.
 """
 
+LONGEST = 1500
+"""Characters of a message; a longer one is cut."""
+
 
 class PuppetcamError(Exception):
     """Base of all errors that puppetcam raises on purpose. Exit code 2: the user can mend it."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """One printable line: names that come from files may hold anything, such as what steers a
+        terminal."""
+        text = super().__str__()
+        if not text.isprintable():
+            text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 class SettingsError(PuppetcamError):

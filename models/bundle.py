@@ -24,6 +24,8 @@ from config.errors import BundleError
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 GRAPHS = ("avatar", "keypoints", "frame")
+LARGEST = 4096
+"""Of sizes in pixels and of numbers of keypoints."""
 SUFFIXES = {"onnx": "onnx", "torchscript": "pt"}
 DEFAULT = Path(__file__).parent / "weights" / "default"
 
@@ -263,8 +265,8 @@ def _field(path: Path, found: dict[str, Any], name: str, kind: type) -> Any:
 
 def _count(path: Path, found: dict[str, Any], name: str) -> int:
     value: int = _field(path, found, name, int)
-    if value < 1:
-        raise _wrong(path, name, "above 0", value)
+    if not 1 <= value <= LARGEST:
+        raise _wrong(path, name, f"from 1 to {LARGEST}", value)
     return value
 
 

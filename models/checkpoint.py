@@ -246,7 +246,7 @@ def _checked(name: str, value: Any, path: Path) -> Tensor:
         raise CheckpointError(f"{path}: '{name}' is a {type(value).__name__}, not a tensor")
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
         raise CheckpointError(f"{path}: '{name}' is not a plain tensor but {value.type()}")
-    if name.endswith(_COUNTER):
+    if name.endswith(_COUNTER) and not value.is_complex():
         return value.detach().to(torch.int64)
     if not value.is_floating_point():
         raise CheckpointError(f"{path}: '{name}' holds {value.dtype}, expected torch.float32")

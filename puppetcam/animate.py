@@ -160,7 +160,7 @@ def _count_frames(driving: Path) -> int | None:
     from realtime.video import VideoFile
 
     VideoFile(driving).close()
-    with av.open(str(driving)) as container:
+    with av.open(str(driving), metadata_errors="replace") as container:
         stream = container.streams.video[0]
         if stream.frames:
             return int(stream.frames)

@@ -45,7 +45,9 @@ COMMANDS: tuple[ModuleType, ...] = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code (2: the user's mistake, told in one line)."""
     # Before OpenCV is imported: a missing camera prints up to 25 lines of its own warnings.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
+    # A picture of a kilobyte may say that it unpacks to gigabytes.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
     parser = argparse.ArgumentParser(prog="puppetcam", description=__doc__.split(":")[0])
     parser.add_argument("--version", action="version", version=f"puppetcam {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -43,7 +43,7 @@ class Film:
         self._partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         self._size = width, height
         self._codec = codec
-        self._driving: Any = av.open(str(driving))
+        self._driving: Any = av.open(str(driving), metadata_errors="replace")
         self._container: Any = None
         try:
             options = {"movflags": "+faststart"} if path.suffix.lower() != ".mkv" else {}
@@ -146,6 +146,9 @@ class Film:
         it, else as AAC. Damaged sound ends early and is told."""
         import av
 
+        if track.codec_context is None:
+            _log.warning("the sound of the driving video is of an unknown kind and left out")
+            return
         codec = track.codec_context.codec.canonical_name
         held = SOUND.get(self._path.suffix.lower(), self._container.supported_codecs)
         try:

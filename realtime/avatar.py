@@ -37,6 +37,7 @@ LARGEST_SQUARE = 1440.0
 TIGHTEST = 0.8
 """Part of the usual crop that an avatar is cut to where the picture ends close to the face."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _TEMPLES = indices("temple_right", "temple_left")
 _NOSE = indices("nose_bridge")[0]
 
@@ -150,6 +151,8 @@ def _read(path: Path) -> bytes:
 def _decode(data: bytes, path: Path) -> tuple[Image, Matte | None]:
     """The picture, and its transparency where it has any."""
     buffer = np.frombuffer(data, np.uint8)
+    if data[:8] == _PNG and not _is_whole_png(data):
+        raise AvatarError(f"{path}: a damaged PNG; copy or download the picture again")
     try:
         # UNCHANGED keeps transparency and 16 bit, but does not turn by EXIF; COLOR does.
         raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
@@ -168,6 +171,18 @@ def _decode(data: bytes, path: Path) -> tuple[Image, Matte | None]:
     return _rgb(np.asarray(raw))
 
 
+def _is_whole_png(data: bytes) -> bool:
+    """Whether each chunk ends within the file: OpenCV takes memory for what a length says, up to
+    4 GB, before it looks."""
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        kind = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind == b"IEND":
+            return at <= len(data)
+    return False
+
+
 def _scaled(image: NDArray[np.uint8], scale: np.float32) -> NDArray[np.uint8]:
     size = [max(1, round(side * float(scale))) for side in reversed(image.shape[:2])]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -175,16 +190,22 @@ def _scaled(image: NDArray[np.uint8], scale: np.float32) -> NDArray[np.uint8]:
 
 def _rgb(raw: NDArray[Any]) -> tuple[Image, Matte | None]:
     """(H, W, 3) BGR or (H, W, 4) BGRA of any depth -> (H, W, 3) uint8 RGB, and its transparency."""
-    if raw.dtype != np.uint8:
+    if raw.dtype == np.uint16:
+        raw = np.asarray(cv2.convertScaleAbs(raw, alpha=255 / 65535))
+    elif raw.dtype != np.uint8:
         top = np.iinfo(raw.dtype).max if np.issubdtype(raw.dtype, np.integer) else 1.0
-        raw = np.clip(raw.astype(np.float32) * (255 / top), 0, 255).round().astype(np.uint8)
-    colour = raw[..., 2::-1]
+        levels = raw.astype(np.float32)
+        levels *= 255 / top
+        np.nan_to_num(levels, copy=False)
+        np.clip(levels, 0, 255, out=levels)
+        raw = np.rint(levels, out=levels).astype(np.uint8)
     if raw.shape[2] == 3:
-        return np.ascontiguousarray(colour, np.uint8), None
+        return np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGR2RGB), np.uint8), None
     matte = np.ascontiguousarray(raw[..., 3], np.uint8)
-    cover = raw[..., 3:].astype(np.float32) / 255
-    image = np.asarray(colour * cover + NEUTRAL_GREY * (1 - cover) + 0.5).astype(np.uint8)
-    return image, matte if matte.min() < 255 else None
+    cover = cv2.merge((matte, matte, matte))
+    front = cv2.multiply(cv2.cvtColor(raw, cv2.COLOR_BGRA2RGB), cover, scale=1 / 255)
+    back = cv2.convertScaleAbs(cv2.bitwise_not(cover), alpha=NEUTRAL_GREY / 255)
+    return np.asarray(cv2.add(front, back), np.uint8), matte if matte.min() < 255 else None
 
 
 def _height(face: Face) -> float:

@@ -16,10 +16,19 @@ from realtime.onnx_session import (
     BoundGraph,
     device_of,
     open_session,
+    ports_of,
     provider_of,
     warn_if_cuda_was_meant,
 )
-from realtime.planes import check_picture, fill_planes, finish, resized, still_keypoints
+from realtime.planes import (
+    check_picture,
+    fill_planes,
+    finish,
+    resized,
+    still_keypoints,
+    to_keypoints,
+)
+from realtime.ports import check_joint, check_ports
 
 
 class OnnxEngine:
@@ -30,8 +39,10 @@ class OnnxEngine:
         self.bundle = bundle
         self.settings = settings
         self._keypoints = KeypointSession(bundle, settings)
-        self._avatar = BoundGraph(open_session(bundle.graph("avatar"), settings))
-        self._frame = BoundGraph(open_session(bundle.graph("frame"), settings))
+        avatar = _checked("avatar", bundle, settings)
+        frame = _checked("frame", bundle, settings)
+        check_joint(bundle, ports_of(frame)[0], ports_of(avatar)[1])
+        self._avatar, self._frame = BoundGraph(avatar), BoundGraph(frame)
         self.provider = provider_of(self._frame.session)
         if settings.provider == "auto" and device_of(self._frame.session) == "cpu":
             warn_if_cuda_was_meant()
@@ -89,7 +100,7 @@ class KeypointSession:
     def __init__(self, bundle: Bundle, settings: EngineSettings) -> None:
         """Raises MissingPackageError without onnxruntime, EngineError where it cannot run."""
         self.bundle = bundle
-        self.graph: Any = BoundGraph(open_session(bundle.graph("keypoints"), settings))
+        self.graph: Any = BoundGraph(_checked("keypoints", bundle, settings))
         self.provider = provider_of(self.graph.session)
 
     def keypoints(self, image: Image) -> tuple[Keypoints, float]:
@@ -98,15 +109,17 @@ class KeypointSession:
         planes = self.graph.memory("image")
         fill_planes(planes, image)
         self.graph.set("image", planes)
-        found = self.graph.run()
-        presence = found.get("presence")
-        confidence = 1.0 if presence is None else float(presence[0])
-        # Copies: the next run writes into the same memory.
-        return Keypoints(found["value"][0].copy(), found["jacobian"][0].copy()), confidence
+        return to_keypoints(self.graph.run(), self.bundle)
 
     def close(self) -> None:
         """Free the session; twice is fine."""
         self.graph = None
+
+
+def _checked(graph: str, bundle: Bundle, settings: EngineSettings) -> Any:
+    session = open_session(bundle.graph(graph), settings)
+    check_ports(bundle, graph, *ports_of(session))
+    return session
 
 
 def _fed(graph: BoundGraph, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:

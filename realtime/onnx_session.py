@@ -34,6 +34,14 @@ CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "T
 Array = NDArray[np.float32]
 
 
+def ports_of(session: Any) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """Names and shapes of a session's inputs, and of its outputs."""
+    return (
+        {one.name: list(one.shape) for one in session.get_inputs()},
+        {one.name: list(one.shape) for one in session.get_outputs()},
+    )
+
+
 class BoundGraph:
     """A graph whose inputs and outputs lie in memory of their own for ever, on the card where there
     is one: a CUDA graph can be replayed on them, and no frame allocates. Not thread-safe."""
@@ -261,7 +269,8 @@ def runtime_errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [one for one in vars(state).values() if isinstance(one, type)]
-    return (RuntimeError, *(one for one in own if issubclass(one, Exception)))
+    # Its messages name what stands in the file, which may be no text.
+    return (RuntimeError, UnicodeDecodeError, *(one for one in own if issubclass(one, Exception)))
 
 
 def first_line(error: Exception) -> str:

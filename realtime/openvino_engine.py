@@ -19,7 +19,15 @@ from models.keypoints import Keypoints
 from realtime.carry import Carrier
 from realtime.frame import Image
 from realtime.onnx_session import runtime_threads
-from realtime.planes import check_picture, fill_planes, finish, resized, still_keypoints
+from realtime.planes import (
+    check_picture,
+    fill_planes,
+    finish,
+    resized,
+    still_keypoints,
+    to_keypoints,
+)
+from realtime.ports import check_joint, check_ports
 
 
 class OpenVinoEngine:
@@ -34,7 +42,13 @@ class OpenVinoEngine:
             )
         self.bundle = bundle
         self.settings = settings
-        self._graphs = {name: _Graph(bundle.graph(name), settings) for name in GRAPHS}
+        self._graphs = {}
+        for name in GRAPHS:
+            graph = self._graphs[name] = _Graph(bundle.graph(name), settings)
+            check_ports(bundle, name, _shapes(graph.inputs), _shapes(graph.outputs))
+        check_joint(
+            bundle, _shapes(self._graphs["frame"].inputs), _shapes(self._graphs["avatar"].outputs)
+        )
         self.provider = f"openvino {self._graphs['frame'].device}"
         self._carrier: Carrier | None = None
 
@@ -58,10 +72,7 @@ class OpenVinoEngine:
         graph = self._graphs["keypoints"]
         fill_planes(graph.inputs["image"], image)
         graph.run()
-        # Copies: the next run writes into the same memory.
-        value, jacobian = (graph.outputs[name][0].copy() for name in ("value", "jacobian"))
-        presence = graph.outputs.get("presence")
-        return Keypoints(value, jacobian), 1.0 if presence is None else float(presence[0])
+        return to_keypoints(graph.outputs, self.bundle)
 
     def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
         """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture; of the carrier's size
@@ -148,7 +159,7 @@ class _Graph:
             bind = self._request
             self.inputs = _held(openvino, bind.set_input_tensor, model.inputs)
             self.outputs = _held(openvino, bind.set_output_tensor, model.outputs)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, MemoryError) as error:
             raise EngineError(f"OpenVINO cannot open {path}: {_reason(error)}") from error
 
     def profile(self) -> Any:
@@ -169,6 +180,10 @@ def _held(openvino: Any, bind: Any, ports: Any) -> dict[str, NDArray[np.float32]
         array = arrays[port.any_name] = np.zeros(tuple(port.shape), np.float32)
         bind(index, openvino.Tensor(array, shared_memory=True))
     return arrays
+
+
+def _shapes(arrays: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
 
 
 def _reason(error: Exception) -> str:

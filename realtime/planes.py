@@ -63,6 +63,21 @@ def still_keypoints(
     return whole.keypoints_from_frame(near.keypoints_to_frame(found))
 
 
+def to_keypoints(
+    results: Mapping[str, NDArray[np.float32]], bundle: Bundle
+) -> tuple[Keypoints, float]:
+    """A keypoint graph's results, copied, and its confidence (1.0 where it does not tell). Raises
+    EngineError where they are no numbers."""
+    # Copies: the next run may write into the same memory.
+    value, jacobian = (results[name][0].copy() for name in ("value", "jacobian"))
+    if not (np.isfinite(value).all() and np.isfinite(jacobian).all()):
+        raise EngineError(
+            f"bundle {bundle.path}: the keypoints are no numbers; export the bundle again"
+        )
+    presence = results.get("presence")
+    return Keypoints(value, jacobian), 1.0 if presence is None else float(presence[0])
+
+
 def finish(results: Mapping[str, NDArray[np.float32]], carrier: Carrier) -> Image:
     """The picture of a frame graph's results, by the names of ``models.bundle``."""
     if "image" in results:
@@ -75,7 +90,9 @@ def finish(results: Mapping[str, NDArray[np.float32]], carrier: Carrier) -> Imag
 
 def to_picture(planes: Planes) -> Image:
     """A fresh picture of ``planes``, clipped to 0..1 and rounded. ``planes`` is used up."""
-    np.multiply(planes, 255, out=planes)
-    np.rint(planes, out=planes)
-    np.clip(planes, 0, 255, out=planes)
-    return np.asarray(cv2.merge(tuple(planes[0].astype(np.uint8))), np.uint8)
+    with np.errstate(over="ignore", invalid="ignore"):  # networks that are no good
+        np.multiply(planes, 255, out=planes)
+        np.rint(planes, out=planes)
+        np.clip(planes, 0, 255, out=planes)
+        levels = planes[0].astype(np.uint8)
+    return np.asarray(cv2.merge(tuple(levels)), np.uint8)

@@ -60,7 +60,7 @@ def sound_of(path: Path | str) -> Sound | None:
 
     step = int(8000 / GRID_HZ)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.audio or not container.streams.video:
                 return None
             video = container.streams.video[0]

@@ -57,7 +57,12 @@ def open_stream(
 
     name = shown(address)
     try:
-        container = av.open(address, options=_OPTIONS, timeout=(OPEN_S, settings.stall_s))
+        container = av.open(
+            address,
+            options=_OPTIONS,
+            timeout=(OPEN_S, settings.stall_s),
+            metadata_errors="replace",
+        )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"{name} cannot be opened: {_told(error)}") from error
     # A live one has no end that could be known: no length, or one that grows.

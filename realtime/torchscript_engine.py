@@ -6,7 +6,6 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,18 @@ from realtime.planes import (
     finish,
     resized,
     still_keypoints,
+    to_keypoints,
 )
+from realtime.ports import check_ports, check_results
 
 logger = logging.getLogger(__name__)
 
 INTERFACE = "interface.json"
 """In each graph's archive: {"inputs": {name: shape}, "outputs": [name]}, in the graph's order."""
+
+
+_DAMAGE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, MemoryError)
+"""What torch, and reading what it found, raise on graphs that were not written by us."""
 
 
 class TorchScriptEngine:
@@ -88,8 +93,7 @@ class TorchScriptEngine:
         """Keypoints of a crop (S, S, 3) uint8 RGB, S = ``bundle.keypoint_size``, and 0..1 how sure
         the network is that it sees a face (1.0 where it does not tell)."""
         found = self._read(image)
-        presence = found.get("presence")
-        return _to_keypoints(found), 1.0 if presence is None else float(presence[0])
+        return to_keypoints({name: one.cpu().numpy() for name, one in found.items()}, self.bundle)
 
     def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
         """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture; of the carrier's size
@@ -141,7 +145,7 @@ class TorchScriptEngine:
             half = settings.precision == "fp16"
             return {
                 # Keypoints stay fp32: half a thousandth of a face is a blink.
-                name: _Graph(self.bundle.graph(name), self._device, half and name != "keypoints")
+                name: _Graph(name, self.bundle, self._device, half and name != "keypoints")
                 for name in GRAPHS
             }
         except EngineError as error:
@@ -166,10 +170,12 @@ class TorchScriptEngine:
 class _Graph:
     """One frozen module with the names of its inputs and outputs."""
 
-    def __init__(self, path: Path, device: str, half: bool = False) -> None:
+    def __init__(self, name: str, bundle: Bundle, device: str, half: bool = False) -> None:
         """``half``: convolutions and products in fp16, on a card."""
         import torch
 
+        self._name, self._bundle = name, bundle
+        path = bundle.graph(name)
         self._torch: Any = torch
         self._device = device
         self._half = half
@@ -183,12 +189,16 @@ class _Graph:
                     path, map_location=device, _extra_files=extra
                 )
             interface = json.loads(extra[INTERFACE])
-            self._inputs: dict[str, list[int]] = interface["inputs"]
-            self._outputs: list[str] = interface["outputs"]
-        except (RuntimeError, ValueError, KeyError) as error:
+            self._inputs: dict[str, list[int]] = {
+                str(port): list(shape) for port, shape in interface["inputs"].items()
+            }
+            self._outputs = [str(port) for port in interface["outputs"]]
+        except _DAMAGE as error:
+            told = (str(error).splitlines() or [type(error).__name__])[0]
             raise EngineError(
-                f"torch cannot open {path}: {str(error).splitlines()[0]}; export the bundle again"
+                f"torch cannot open {path}: {told!r:.200}; export the bundle again"
             ) from error
+        check_ports(bundle, name, self._inputs)
         if device != "cpu":
             # A card that cannot run the graph fails here, not in the call.
             self.launch(self.zeros())
@@ -219,11 +229,19 @@ class _Graph:
                 ),
             ):
                 found = self._module(*(feeds[name] for name in self._inputs))
-        except RuntimeError as error:
+            results = dict(zip(self._outputs, found, strict=True))
+            shapes = {name: tuple(one.shape) for name, one in results.items()}
+        except KeyError as error:
+            raise EngineError(
+                f"bundle {self._bundle.path}: {self._name} takes {error!s:.60}, which no other "
+                "graph gives; export the bundle again"
+            ) from error
+        except _DAMAGE as error:
             # The interpreter's own traceback comes first, what went wrong last.
             last_line = str(error).strip().rsplit("\n", 1)[-1]
             raise EngineError(f"torch failed: {last_line}") from error
-        return dict(zip(self._outputs, found, strict=True))
+        check_results(self._bundle, self._name, shapes)
+        return results
 
     def _capture(self) -> None:
         """Have the card replay all launches as one CUDA graph; where it cannot, they stay single,
@@ -263,9 +281,3 @@ def _device(torch: Any, settings: EngineSettings) -> str:
     if nvidia_driver_answers():
         logger.warning("the networks run on the CPU although there is an NVIDIA card; %s", fix)
     return "cpu"
-
-
-def _to_keypoints(found: Mapping[str, Any]) -> Keypoints:
-    # Copies: on the CPU numpy would share the memory of the avatar, or of a constant of the graph.
-    value, jacobian = (found[name][0].cpu().numpy().copy() for name in ("value", "jacobian"))
-    return Keypoints(value, jacobian)

@@ -119,7 +119,8 @@ def _open(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise SourceError(f"video {path} is empty (0 bytes); copy or record it again")
     try:
-        return av.open(str(path))
+        # Titles and the like may hold anything.
+        return av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise SourceError(f"{path} is not a readable video: {reason(error)}") from error
 

@@ -1,7 +1,12 @@
 """What holds for every test: keys, answers and caches of the user who runs them are left alone."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# As the command line has it, before OpenCV is imported.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
 
 import pytest
 

@@ -152,7 +152,7 @@ def test_files_that_are_no_pictures_are_told_in_one_line(tmp_path: Path) -> None
     for name, message in {
         "empty.jpg": "the file is empty",
         "text.jpg": "not a picture",
-        "cut.png": "not a picture",
+        "cut.png": "a damaged PNG",
         "folder": "this is a folder",
         "missing.jpg": "no such file",
     }.items():

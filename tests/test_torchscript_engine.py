@@ -182,7 +182,7 @@ class Card:
 
 
 def on_card(bundle: Bundle, fails: bool) -> tuple[_Graph, Card]:
-    graph = _Graph(bundle.graph("frame"), "cpu")
+    graph = _Graph("frame", bundle, "cpu")
     card = Card(graph, fails)
     names = ("inference_mode", "autocast", "float16", "zeros")
     graph._torch = SimpleNamespace(cuda=card, **{name: getattr(torch, name) for name in names})
