@@ -36,7 +36,7 @@ class Credentials:
     made_at: str = ""
     """ISO 8601, by the clock of the computer that signed."""
     statement: Mapping[str, Any] | None = None
-    """Of puppetcam: model and avatars; None where other software made the file."""
+    """Of puppetcam: models and avatars; None where other software made the file."""
 
     @property
     def says_ai(self) -> bool:
@@ -59,10 +59,11 @@ class Credentials:
             ("signed by", self.signer and f"{self.signer}{'' if self.trusted else ' (untrusted)'}"),
         ]
         statement = self.statement or {}
-        model = _mapping(statement.get("model"))
-        rows.append(("model", one_line(model.get("name"))))
-        for name, digest in sorted(_mapping(model.get("files")).items()):
-            rows.append(("", f"{one_line(name)} {one_line(digest)}"))
+        for model in map(_mapping, _list(statement.get("models"))):
+            kind = ", ".join(filter(None, (one_line(model.get(k)) for k in ("name", "precision"))))
+            rows.append(("model", kind))
+            for name, digest in sorted(_mapping(model.get("files")).items()):
+                rows.append(("", f"{one_line(name)} {one_line(digest)}"))
         for avatar in map(_mapping, _list(statement.get("avatars"))):
             rows.append(("avatar", one_line(avatar.get("sha256"))))
             said = one_line(avatar.get("consent")) or "not said"

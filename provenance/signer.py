@@ -6,6 +6,7 @@ credentials; who copies the pictures into another file leaves them behind.
 
 import base64
 import contextlib
+import copy
 import datetime
 import io
 import logging
@@ -59,18 +60,19 @@ class Signer:
         certificate will do. Raises CredentialsError; ImportError where c2pa-python is missing."""
         self._identity = identity
         self._software = {"name": "puppetcam", "version": software}
-        self._model = {
-            "name": bundle.name,
-            "family": bundle.family,
-            "precision": bundle.precision,
-            "files": dict(sorted(bundle.files.items())),
-        }
+        self._models = [_described(bundle)]
         trial = io.BytesIO()
         self._write(io.BytesIO(_TRIAL), trial, KINDS[".png"], (), False)
         trial.seek(0)
         found = read_stream(trial, KINDS[".png"], identity.certificates)
         if found.state != "valid":
             raise CredentialsError(f"{identity.name}: cannot sign: {found.detail}")
+
+    def of(self, bundles: Iterable[Bundle]) -> "Signer":
+        """The same for what these networks made."""
+        other = copy.copy(self)
+        other._models = [_described(bundle) for bundle in bundles]
+        return other
 
     def sign(self, path: Path, avatars: Iterable[Subject], composite: bool = False) -> bool:
         """Put credentials into the file, which is whole at every moment.
@@ -155,7 +157,7 @@ class Signer:
             "digitalSourceType": COMPOSITE if composite else GENERATED,
             "softwareAgent": self._software,
         }
-        statement = {"model": self._model, "avatars": [_told(one) for one in avatars]}
+        statement = {"models": self._models, "avatars": [_told(one) for one in avatars]}
         return {
             "claim_generator_info": [self._software],
             "assertions": [
@@ -177,6 +179,15 @@ def open_signer(settings: CredentialsSettings, bundle: Bundle, software: str) ->
     except ImportError as error:
         _log.warning("files get no Content Credentials: %s", one_line(str(error)))
         return None
+
+
+def _described(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "name": bundle.name,
+        "family": bundle.family,
+        "precision": bundle.precision,
+        "files": dict(sorted(bundle.files.items())),
+    }
 
 
 def _told(avatar: Subject) -> dict[str, str]:

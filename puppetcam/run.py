@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from config.schema import EngineSettings, OutputSettings, Settings
+    from models.bundle import Bundle
+    from provenance.signer import Signer
     from puppetcam.status import StatusLine
     from realtime.assembly import Assembly
     from realtime.avatar import Avatar
@@ -138,13 +140,18 @@ def _run(arguments: argparse.Namespace) -> int:
         first = [stack.enter_context(closing(opened()))]
         if isinstance(opener, CameraOpener) and opener.camera and arguments.source != "camera":
             remember(opener.camera)
-        shown: dict[str, Avatar] = {}
+        shown = _Shown()
         recordings: list[VideoWriter] = []
 
         def sign() -> None:
             for one in recordings:
                 if one.has_pictures and (signer := signing()) is not None:
-                    signer.sign(one.path, shown.values(), settings.output.composite)
+                    networks = signer.of(shown.networks.values())
+                    networks.sign(one.path, shown.avatars.values(), shown.composite)
+
+        def signing_now() -> "Signer | None":
+            signer = signing()
+            return signer and signer.of([assembly.engine.bundle])
 
         stack.callback(sign)  # once the sinks below are closed, whatever ends the run
         sinks = [
@@ -184,7 +191,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 "sinks": [sink.name for sink in sinks],
                 "profile": arguments.profile,
             }
-            api = Api(actions, about, __version__, signing)
+            api = Api(actions, about, __version__, signing_now)
             server = stack.enter_context(Server(api, settings.api))
             status.say(f"control: puppetcam ctl --help, or {server.url} (docs/control.md)")
         if settings.hotkeys.enabled:
@@ -213,8 +220,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         def watch(step: "Step") -> None:
             actions.see(step)
-            if (avatar := assembly.puppeteer.avatar) is not None:
-                shown[avatar.sha256] = avatar
+            shown.see(assembly, actions.settings)
             if keys is not None:
                 keys.show(step)
             screen.show(step)
@@ -233,6 +239,22 @@ def _run(arguments: argparse.Namespace) -> int:
             else:
                 status.say("it ended before the first picture was ready")
     return 0
+
+
+class _Shown:
+    """What a recording shows: all of it goes into its credentials."""
+
+    def __init__(self) -> None:
+        self.avatars: dict[str, Avatar] = {}
+        self.networks: dict[Path, Bundle] = {}
+        self.composite = False
+
+    def see(self, assembly: "Assembly", settings: "Settings") -> None:
+        """After each delivered step."""
+        if (avatar := assembly.puppeteer.avatar) is not None:
+            self.avatars[avatar.sha256] = avatar
+        self.networks[assembly.engine.bundle.path] = assembly.engine.bundle
+        self.composite = self.composite or settings.output.composite
 
 
 class _Screen:

@@ -122,7 +122,7 @@ def test_a_fresh_process_reads_it_with_the_librarys_own_reader(film: Path) -> No
     assert abs(datetime.datetime.now(datetime.UTC) - when) < datetime.timedelta(hours=1)
     statement = said["org.puppetcam.generation"]
     graph = hashlib.sha256((bundle.DEFAULT / "frame.onnx").read_bytes()).hexdigest()
-    assert statement["model"]["files"]["frame.onnx"] == graph
+    assert statement["models"][0]["files"]["frame.onnx"] == graph
     assert statement["avatars"] == [
         {
             "sha256": "5e" * 32,
@@ -177,6 +177,23 @@ def test_snapshots_are_signed_before_they_are_a_file(
         assert read_credentials(tmp_path / f"y{suffix}").state == "valid"
     assert signer.sign_picture(b"no picture", ".png", [AVATAR]) == b"no picture"
     assert "a snapshot has no Content Credentials" in caplog.text
+
+
+def test_all_networks_that_ran_are_named(signer: Signer, tmp_path: Path) -> None:
+    default = bundle.open_bundle(None)
+    int8 = bundle.open_bundle(bundle.DEFAULT.with_name("default-int8"))
+    path = picture(tmp_path / "x.png")
+    assert signer.of([default, int8]).sign(path, [AVATAR])
+    found = read_credentials(path)
+    assert found.statement is not None
+    assert [one["files"] for one in found.statement["models"]] == [default.files, int8.files]
+    told = "\n".join(found.lines())
+    assert default.files["frame.onnx"] in told
+    assert int8.files["frame.onnx"] in told
+    assert signer.sign(path, [AVATAR])  # the signer itself stays with what it was opened for
+    again = read_credentials(path).statement
+    assert again is not None
+    assert [one["files"] for one in again["models"]] == [default.files]
 
 
 def test_the_snapshot_of_a_run_is_signed(signer: Signer, tmp_path: Path) -> None:
@@ -321,7 +338,7 @@ def test_texts_of_strangers_cannot_move_the_cursor(tmp_path: Path) -> None:
             },
             {
                 "label": "org.puppetcam.generation",
-                "data": {"model": [1], "avatars": {"a": hostile}},
+                "data": {"models": [1], "avatars": {"a": hostile}},
             },
         ],
     }

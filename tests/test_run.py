@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pyvirtualcam
@@ -12,9 +14,11 @@ from performed import NTSC, faces, read_video, write_avatar, write_video
 
 import models.bundle
 from config.errors import SinkError
+from config.schema import OutputSettings, Settings
 from models.published import file_hash
 from provenance.credentials import read_credentials
 from puppetcam.cli import main
+from puppetcam.run import _Shown
 
 ROOT = Path(__file__).parent.parent
 FRAMES = 6
@@ -76,6 +80,19 @@ def test_a_video_drives_the_avatar_into_a_file(
     assert credentials.statement is not None
     (told,) = credentials.statement["avatars"]
     assert (told["sha256"], told["face"]) == (file_hash(avatar), "drawn")
+
+
+def test_credentials_tell_of_all_that_was_shown_not_of_the_start_or_the_end_alone() -> None:
+    shown = _Shown()
+    for picture, networks, compose in (("a", "x", "fit"), ("b", "y", "place"), ("a", "x", "fit")):
+        parts: Any = SimpleNamespace(
+            puppeteer=SimpleNamespace(avatar=SimpleNamespace(sha256=picture)),
+            engine=SimpleNamespace(bundle=SimpleNamespace(path=Path(networks))),
+        )
+        shown.see(parts, Settings(output=OutputSettings(compose=compose)))  # type: ignore[arg-type]
+    assert list(shown.avatars) == ["a", "b"]
+    assert list(shown.networks) == [Path("x"), Path("y")]
+    assert shown.composite
 
 
 def test_the_time_is_up_and_the_label_can_be_turned_off_aloud(
