@@ -31,6 +31,8 @@ class Recipe:
     within: Mapping[str, float] = field(default_factory=dict)
     """Node -> limit of what comes out of it in int8, where values beyond it mean the same: logits
     of a colour that is white already. The steps between fewer values are smaller."""
+    least_psnr_db: float = 0.0
+    """Of the worst picture against fp32, beyond what is asked of all recipes."""
 
 
 def to_int8(source: Path, target: Path, feeds: Sequence[Mapping[str, Any]], recipe: Recipe) -> None:

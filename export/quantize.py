@@ -36,6 +36,7 @@ from realtime.planes import finish
 Precision = Literal["int8", "fp16"]
 Feed = Mapping[str, NDArray[np.float32]]
 
+_MOTION, _FINAL = "/generator/dense_motion_network/", "/generator/final/"
 _DETECTOR = ("/detector/heatmaps/", "/detector/presence/")
 RECIPES: Mapping[str, Mapping[str, Sequence[Recipe]]] = {
     "compact": {
@@ -49,7 +50,16 @@ RECIPES: Mapping[str, Mapping[str, Sequence[Recipe]]] = {
             Recipe((*_DETECTOR, "/detector/stem/", "/detector/up0/")),
         ),
     },
-    "first-order": {"frame": (Recipe(("/generator/dense_motion_network/", "/generator/final/")),)},
+    "first-order": {
+        "frame": (
+            # A tenth faster, where the motion bears it.
+            Recipe(
+                (f"{_MOTION}hourglass/encoder/down_blocks.0/", f"{_MOTION}Conv", _FINAL),
+                least_psnr_db=36,
+            ),
+            Recipe((_MOTION, _FINAL)),
+        )
+    },
 }
 """Of each family and graph; the first one within the limits is taken."""
 LEAST_PSNR_DB: Mapping[str, float] = {"compact": 34.0, "first-order": 30.0}
@@ -144,7 +154,8 @@ def quantize_bundle(
         drives_held_out = list(drives(engine, measured))
         for one in recipes["frame"]:
             with closing(_engine(lower("frame", one, feeds))) as lowered:
-                tried = _frame_tried(engine, lowered, drives_held_out, least, precision)
+                wanted = max(least, one.least_psnr_db)
+                tried = _frame_tried(engine, lowered, drives_held_out, wanted, precision)
             if _is_good(tried, report):
                 break
         else:

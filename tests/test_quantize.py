@@ -26,16 +26,20 @@ from realtime.assembly import SHIPPED
 from realtime.onnx_engine import OnnxEngine
 
 PEOPLE: Sequence[Person] = [[picture(3 * n + k) for k in range(3)] for n in range(5)]
-DECODER = {
-    f"/generator/{name}/conv{part}/Conv"
-    for name, part in (
-        ("bottleneck/r0", 1),
-        ("bottleneck/r0", 2),
-        ("up_blocks.0", ""),
-        ("up_blocks.1", ""),
+MOTION = "/generator/dense_motion_network/"
+LOWERED = {
+    f"/generator/{name}/Conv"
+    for name in (
+        "bottleneck/r0/conv1",
+        "bottleneck/r0/conv2",
+        "up_blocks.0/conv",
+        "up_blocks.1/conv",
+        "dense_motion_network/hourglass/encoder/down_blocks.1/conv",
+        "dense_motion_network/hourglass/decoder/up_blocks.0/conv",
+        "dense_motion_network/hourglass/decoder/up_blocks.1/conv",
     )
 }
-"""The convolutions after the warp, but for the last."""
+"""All convolutions of the frame but the first and last of the motion and the last of all."""
 
 needs_default = pytest.mark.skipif(
     not (DEFAULT / MANIFEST).exists(), reason="the default bundle is not in models/weights/default"
@@ -92,8 +96,8 @@ def test_pictures_stay_near_fp32_and_are_not_the_same(
         assert 34 < psnr(ours, theirs) < 70
 
 
-def test_only_the_decoder_is_int8(made: tuple[Bundle, list[str]]) -> None:
-    assert in_int8(made[0]) == DECODER
+def test_what_motion_hangs_on_stays_as_it_is(made: tuple[Bundle, list[str]]) -> None:
+    assert in_int8(made[0]) == LOWERED
     graph = onnx.load(made[0].graph("frame")).graph
     quantised = {
         name
@@ -104,8 +108,18 @@ def test_only_the_decoder_is_int8(made: tuple[Bundle, list[str]]) -> None:
     for node in graph.node:
         if node.op_type in ("Softmax", "GridSample"):
             assert not {*node.input, *node.output} & quantised, node.name
-        if node.name.startswith(RECIPES["first-order"]["frame"][0].keep[0]):
-            assert not {*node.input} & quantised, node.name
+
+
+def test_a_motion_that_does_not_bear_it_is_left_alone(
+    fp32: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = RECIPES["first-order"]["frame"]
+    strict = {"frame": (replace(first, least_psnr_db=90.0), second)}
+    monkeypatch.setitem(RECIPES, "first-order", strict)  # type: ignore[arg-type]
+    lines: list[str] = []
+    bundle = quantize_bundle(fp32, tmp_path / "b", PEOPLE, report=lines.append)
+    assert in_int8(bundle) == {name for name in LOWERED if not name.startswith(MOTION)}
+    assert any(line.startswith("too much: it changes a picture to") for line in lines)
 
 
 def test_weights_are_of_seven_bits_a_scale_a_channel(made: tuple[Bundle, list[str]]) -> None:
@@ -118,7 +132,7 @@ def test_weights_are_of_seven_bits_a_scale_a_channel(made: tuple[Bundle, list[st
         and node.input[0] in values
         and values[node.input[0]].ndim == 4
     }
-    assert len(weights) == len(DECODER)
+    assert len(weights) == len(LOWERED)
     for name, scales in weights.items():
         assert values[name].dtype == np.int8
         assert np.abs(values[name].astype(int)).max() <= 64
@@ -284,7 +298,7 @@ def test_half_precision_is_nearly_the_same(fp32: Bundle, tmp_path: Path) -> None
     graph = onnx.load(bundle.graph("frame")).graph
     half = {one.name for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT16}
     lowered = {n.name for n in graph.node if n.op_type == "Conv" and n.input[1] in half}
-    assert lowered == DECODER
+    assert lowered == LOWERED
     types = {one.type.tensor_type.elem_type for one in (*graph.input, *graph.output)}
     assert types == {onnx.TensorProto.FLOAT}
     stranger = [picture(number) for number in (50, 51, 52)]
@@ -305,7 +319,7 @@ def test_the_commands_quantise(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert f"{tmp_path / 'eight'}: first-order, {SIZE} px, onnx int8, " in printed
     bundle = open_bundle(tmp_path / "eight")
     assert (bundle.name, bundle.precision) == ("eight", "int8")
-    assert in_int8(bundle) == DECODER
+    assert in_int8(bundle) == LOWERED
 
     assert main([*export, "--output", str(tmp_path / "full")]) == 0
     quantize = ["quantize", "--bundle", str(tmp_path / "full"), "--pictures", str(SHIPPED)]
