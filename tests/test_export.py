@@ -364,3 +364,17 @@ def test_without_torch_the_command_names_the_extra(tmp_path: Path) -> None:
         "puppetcam: export needs torch, which is not installed; "
         'in the folder of puppetcam: pip install ".[export]"\n'
     )
+
+
+def test_no_convolution_runs_at_the_pictures_size(tmp_path: Path) -> None:
+    bundle = export_bundle(small_model(), tmp_path / "small", report=len)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(bundle.graph("frame"))).graph
+    sides = {
+        one.name: one.type.tensor_type.shape.dim[-1].dim_value
+        for one in (*graph.value_info, *graph.output)
+        if one.type.tensor_type.shape.dim
+    }
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert len(convolutions) > 5
+    assert max(sides[node.output[0]] for node in convolutions) == bundle.size // 2
+    assert sides["image"] == bundle.size
