@@ -90,7 +90,7 @@ def _widen_to_blocks(graph: Any) -> None:
         outputs, inputs, side = kernel.shape[:3]
         same = {"pads": [side // 2] * 4, "strides": [1, 1], "dilations": [1, 1], "group": 1}
         found = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-        if outputs > BLOCK // PIXELS**2 or inputs < BLOCK or side % 2 == 0:
+        if outputs > BLOCK // PIXELS**2 or inputs <= outputs or side < 3 or side % 2 == 0:
             continue
         if any(found.get(name) != value for name, value in same.items()):
             continue
