@@ -44,7 +44,7 @@ def heavy_nodes(path: Path) -> list[Node]:
     import onnx
     from onnx import shape_inference
 
-    graph = shape_inference.infer_shapes(onnx.load(path)).graph
+    graph = shape_inference.infer_shapes(onnx.load(path), data_prop=True).graph
     shapes: dict[str, list[int]] = {}
     sizes: dict[str, int] = {}
     for value in (*graph.input, *graph.output, *graph.value_info):

@@ -83,7 +83,11 @@ def measure(
 
 
 def _choice(bundle: Bundle) -> list[str]:
-    return ["engine.runtime=onnxruntime", f"engine.bundle={bundle.path}"]
+    return [
+        "engine.runtime=onnxruntime",
+        f"engine.bundle={bundle.path}",
+        f"engine.precision={bundle.precision}",
+    ]
 
 
 def _published(folder: Path, network: str) -> list[Bundle]:

@@ -4,9 +4,11 @@ Frame age is measured from ``captured_at`` to the moment the sink has the pictur
 takes before it hands a picture over, and a screen after it gets one, is not in it.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -176,7 +178,8 @@ def measure_pipeline(
             energy = meter.read() if meter else energy
             if other is not None and puppeteer.avatar is not None and times:
                 change = ChangeWatcher(puppeteer.avatar, other, settings, now)
-                pipeline.post(lambda one: one.set_avatar(other))
+                bring = partial(_bring, pipeline, puppeteer, other)
+                threading.Thread(target=bring, name="avatar").start()
         return stopped() or (summary is not None and (change is None or change.over(now)))
 
     def seen(step: Step) -> None:
@@ -205,6 +208,12 @@ def measure_pipeline(
         else None,
     )
     return found, facts[0]
+
+
+def _bring(pipeline: Pipeline, puppeteer: Puppeteer, avatar: Avatar) -> None:
+    """As the controls do it: what can be done beside the frames is done there."""
+    puppeteer.prepare(avatar)
+    pipeline.post(lambda one: one.set_avatar(avatar))
 
 
 class ChangeWatcher:

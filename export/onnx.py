@@ -51,9 +51,10 @@ def _fill_blocks(graph: Any) -> None:
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
+    model = onnx.helper.make_model(graph)
     shapes = {
         one.name: [size.dim_value for size in one.type.tensor_type.shape.dim]
-        for one in onnx.shape_inference.infer_shapes(onnx.helper.make_model(graph)).graph.value_info
+        for one in onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
     }
     for node in graph.node:
         found = readers.get(node.output[0], [])

@@ -186,13 +186,15 @@ def _networks(settings: "Settings") -> Iterator[Finding]:
     from realtime.engine import open_engine
     from realtime.onnx_session import CUDA_FIX, nvidia_driver_answers
     from realtime.placement import fallen, placement, summary
-    from realtime.tuning import FILE, choose
+    from realtime.tuning import BUSY, FILE, choose
 
     choice = choose(settings.engine)
     if choice.trials:
         found = "remembered" if choice.remembered else "measured now"
         tried = "; ".join(str(one) for one in choice.trials)
         memory = f"measured anew without {cache_folder() / FILE}"
+        if choice.busy >= BUSY:
+            memory = f"other programs used {choice.busy:.0%} of the processor: not remembered"
         yield Finding(
             "fastest", "ok", f"{tried} ({found}, {memory}); the first is taken. {OVERRIDE}"
         )

@@ -45,6 +45,9 @@ from start to start."""
 PACKAGES = ("puppetcam", "numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu", "openvino")
 MOST_KEPT = 32
 """Choices remembered; the oldest goes."""
+BUSY = 0.25
+"""Share of all processors from which what other programs use spoils the trials: a choice that was
+made beside them is taken, for want of a better one, and not remembered."""
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torchscript"]
 Precision = Literal["auto", "fp32", "int8", "fp16"]
@@ -73,17 +76,29 @@ class Choice:
     trials: Sequence[Trial] = ()
     """What was tried, the chosen one first; none where the settings leave nothing open."""
     remembered: bool = False
+    busy: float = 0.0
+    """Share of all processors that other programs used during the trials, 0..1."""
+
+
+def others_s() -> float:
+    """Processor seconds that all other programs have used so far, of all processors."""
+    times = psutil.cpu_times()._asdict()
+    idle = sum(times.get(name, 0.0) for name in ("idle", "iowait"))
+    # A guest's time is part of the user's.
+    twice = sum(times.get(name, 0.0) for name in ("guest", "guest_nice"))
+    return float(sum(times.values()) - idle - twice - time.process_time())
 
 
 def choose(
     settings: EngineSettings,
     folder: Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    others: Callable[[], float] = others_s,
 ) -> Choice:
     """Fill what ``settings`` leave open, with what was found best here before, or is now.
 
-    ``folder``: where choices are kept, default the cache folder. Raises BundleError, and
-    EngineError or MissingPackageError where no way works.
+    ``folder``: where choices are kept, default the cache folder. ``others``: see ``others_s``.
+    Raises BundleError, and EngineError or MissingPackageError where no way works.
     """
     bundle = open_bundle(None if settings.bundle == "default" else Path(settings.bundle))
     ways = _ways(settings, bundle)
@@ -96,8 +111,14 @@ def choose(
     found = _understood(kept.get(key), settings)
     if found is not None:
         return found
+    began, before = clock(), others()
     trials = _tried(ways, settings, bundle, clock)
-    choice = Choice(_filled(settings, trials[0]), trials)
+    processors = max(clock() - began, 1e-3) * (psutil.cpu_count() or 1)
+    busy = min(max((others() - before) / processors, 0.0), 1.0)
+    choice = Choice(_filled(settings, trials[0]), trials, busy=busy)
+    if busy >= BUSY:
+        _log.info("the choice of the runtime is not remembered: other programs ran beside it")
+        return choice
     kept.pop(key, None)
     kept[key] = [asdict(trial) for trial in trials]
     _write(file, dict(list(kept.items())[-MOST_KEPT:]))

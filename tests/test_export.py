@@ -368,7 +368,9 @@ def test_without_torch_the_command_names_the_extra(tmp_path: Path) -> None:
 
 def test_the_last_convolution_makes_blocks_of_pixels(tmp_path: Path) -> None:
     bundle = export_bundle(small_model(), tmp_path / "small", report=len)
-    graph = onnx.shape_inference.infer_shapes(onnx.load(bundle.graph("frame"))).graph
+    graph = onnx.shape_inference.infer_shapes(
+        onnx.load(bundle.graph("frame")), data_prop=True
+    ).graph
     shapes = {
         one.name: [size.dim_value for size in one.type.tensor_type.shape.dim]
         for one in (*graph.value_info, *graph.output)

@@ -1,8 +1,11 @@
 """The choice of runtime, precision and threads: made once, remembered, and never obeyed blindly."""
 
 import json
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,10 @@ from export.bundle import export_bundle
 from export.quantize import quantize_bundle
 from models.bundle import Bundle
 from realtime.engine import open_engine
-from realtime.tuning import FILE, Trial, choose
+from realtime.tuning import BUSY, FILE, Trial, others_s
+
+# Whatever else runs where the tests do.
+choose = partial(realtime.tuning.choose, others=lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ class Stopwatch:
         self.tried: list[tuple[str, str, int]] = []
         monkeypatch.setattr(realtime.tuning, "_trial", self.trial)
         monkeypatch.setattr(realtime.tuning, "find_spec", lambda name: object())
-        monkeypatch.setattr(realtime.tuning.psutil, "cpu_count", lambda logical: 4)
+        monkeypatch.setattr(realtime.tuning.psutil, "cpu_count", lambda logical=True: 4)
         monkeypatch.setattr(realtime.tuning, "runtime_threads", lambda way: way.threads or 4)
 
     def trial(self, way: EngineSettings, bundle: Bundle, clock: object) -> Trial:
@@ -155,3 +161,22 @@ def test_a_folder_that_cannot_be_written_costs_no_more_than_the_memory(
     Stopwatch(monkeypatch, {("onnxruntime", one, 4): 9 for one in ("fp32", "int8")})
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert choose(settings(bundle), tmp_path / "file").settings.precision == "fp32"
+
+
+def test_a_choice_made_beside_other_programs_is_not_remembered(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Stopwatch(monkeypatch, {("onnxruntime", one, 4): 9 for one in ("fp32", "int8")})
+    for used, kept in ((4 * BUSY + 0.1, False), (4 * BUSY - 0.1, True)):
+        now, others = iter((10.0, 11.0)), iter((50.0, 50.0 + used))  # in one second
+        found = choose(settings(bundle), tmp_path, clock=now.__next__, others=others.__next__)
+        assert found.settings.precision == "fp32"
+        assert found.busy == pytest.approx(used / 4)
+        assert (tmp_path / FILE).exists() == kept
+
+
+def test_what_others_use_grows_by_what_another_process_takes() -> None:
+    spin = "import time\nwhile time.process_time() < 0.5: pass"
+    before = others_s()
+    subprocess.run([sys.executable, "-c", spin], check=True)
+    assert others_s() - before >= 0.4
