@@ -386,7 +386,9 @@ def main(argv: list[str] | None = None) -> int:
 def _main(arguments: argparse.Namespace) -> int:
     from bench.machine import this_machine
     from config.schema import load_settings
+    from realtime.heap import few_arenas
 
+    few_arenas()  # as in a run
     seconds: float = 60 * arguments.minutes
     if not 1 <= arguments.every <= seconds <= 86_400:
         raise SettingsError(

@@ -99,11 +99,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from realtime.camera import CameraOpener, Source, source_opener
     from realtime.choice import remember
     from realtime.face import open_tracker
+    from realtime.heap import few_arenas
     from realtime.metrics import Metrics
     from realtime.pipeline import Pipeline
     from realtime.recording import VideoWriter
     from realtime.window import Window
 
+    few_arenas()
     seconds: float = math.inf if arguments.seconds is None else arguments.seconds
     if not seconds > 0:
         raise SettingsError(f"--seconds must be above 0, found {seconds:g}")
