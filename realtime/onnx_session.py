@@ -108,6 +108,7 @@ def open_session(path: Path, settings: EngineSettings, *, profile: str = "") -> 
             f"this bundle runs in ONNX Runtime, which cannot be imported ({first_line(error)}); "
             'in the folder of puppetcam: pip install ".[cpu]", or ".[gpu]" with an NVIDIA card'
         ) from error
+    onnxruntime.disable_telemetry_events()  # on Windows, where the variable of ``config`` is unread
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = runtime_threads(settings)
     # A pool that spins between frames takes the cores from the other sessions and from the call.

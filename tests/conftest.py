@@ -10,6 +10,8 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
 
 import pytest
 
+import config  # noqa: F401 - before ONNX Runtime, which it keeps quiet
+
 
 @pytest.fixture(autouse=True, scope="session")
 def folders_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The ONNX engine against the PyTorch model that its bundle was made of."""
 
 import logging
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -284,6 +285,23 @@ print(engine.generate(engine.keypoints(image)[0]).shape)
         check=False,
     )
     assert found.stdout == "(64, 64, 3)\n", found.stderr
+
+
+def test_the_runtime_tells_nobody(bundle: Bundle, tmp_path: Path) -> None:
+    # As it comes, it makes up a number for the computer and keeps what it is going to report.
+    code = f"""
+from config.schema import EngineSettings
+from realtime.engine import open_engine
+open_engine(EngineSettings(bundle={str(bundle.path)!r}, provider="cpu", threads=1)).close()
+"""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent.parent,
+        env=kept | {"HOME": str(tmp_path)},
+        check=True,
+    )
+    assert list(tmp_path.rglob("*")) == []
 
 
 # --- what a card does, as far as a processor can tell ---
