@@ -1,5 +1,4 @@
-"""The OpenVINO engine against the PyTorch model that its bundle was made of, and against ONNX
-Runtime on what ships."""
+"""OpenVINO's own: what it cannot do is told, and on what ships it gives what ONNX Runtime gives."""
 
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from small_network import SIZE, expected_frame, picture, small_model, tensor
+from small_network import small_model
 
 from config.errors import EngineError, MissingPackageError
 from config.schema import EngineSettings
@@ -33,53 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(small_model(), tmp_path_factory.mktemp("openvino") / "small", report=len)
 
 
-def test_the_engine_draws_what_the_model_draws(bundle: Bundle) -> None:
-    model = small_model()
-    settings = EngineSettings(bundle=str(bundle.path), runtime="openvino", threads=1)
-    with closing(open_engine(settings)) as engine:
-        assert isinstance(engine, OpenVinoEngine)
-        assert engine.provider == "openvino CPU"
-        for avatar in (0, 2):
-            own = engine.set_avatar(picture(avatar))
-            expected = model.detect(tensor(picture(avatar)))
-            np.testing.assert_allclose(own.value, expected.value[0], atol=1e-5)
-            np.testing.assert_allclose(own.jacobian, expected.jacobian[0], atol=1e-5)
-            for number in (1, 3):
-                driving, confidence = engine.keypoints(picture(number))
-                assert confidence == 1.0
-                expected = model.detect(tensor(picture(number)))
-                np.testing.assert_allclose(driving.value, expected.value[0], atol=1e-5)
-                found = engine.generate(driving)
-                assert found.shape == (SIZE, SIZE, 3)
-                assert found.dtype == np.uint8
-                assert np.abs(found - expected_frame(model, avatar, number)).max() < 0.51
-
-
-def test_results_are_the_callers_own(bundle: Bundle) -> None:
-    with closing(OpenVinoEngine(bundle, CPU)) as engine:
-        own = engine.set_avatar(picture(0))
-        first, _ = engine.keypoints(picture(1))
-        value_kept = first.value.copy()
-        one = engine.generate(first)
-        one_kept = one.copy()
-        second, _ = engine.keypoints(picture(2))
-        engine.generate(second)
-        np.testing.assert_array_equal(first.value, value_kept)
-        np.testing.assert_array_equal(one, one_kept)
-        own.value[:] = 9
-        own.jacobian[:] = 9
-        np.testing.assert_array_equal(engine.generate(first), one_kept)
-
-
 def test_misuse_is_told(bundle: Bundle, tmp_path: Path) -> None:
-    engine = OpenVinoEngine(bundle, CPU)
-    driving, _ = engine.keypoints(picture(1))
-    with pytest.raises(EngineError, match="set_avatar comes before generate"):
-        engine.generate(driving)
-    with pytest.raises(EngineError, match=r"takes \(64, 64, 3\) uint8 .*\(32, 32, 3\)"):
-        engine.set_avatar(picture(0, 32))
-    engine.close()
-    engine.close()
     with pytest.raises(EngineError, match="provider=cuda, but OpenVINO runs on the CPU"):
         OpenVinoEngine(bundle, EngineSettings(provider="cuda"))
     for file in bundle.path.iterdir():
