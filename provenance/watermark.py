@@ -9,13 +9,12 @@ or forge it. The format, for those who write readers: docs/provenance.md; the re
 """
 
 import hashlib
-import itertools
 import math
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -36,12 +35,16 @@ _SESSION_BITS = 18
 _DAY_BITS = 14
 _CHECK_BITS = 12
 _CHECK_POLYNOMIAL = 0x80F
-AMPLITUDES = 0.25, 0.6, 1.5, 2.5
-"""Of the swing, grey levels: where the picture is dark and smooth, smooth, rough, very rough."""
-_DARK = 40
-"""Grey level up to which a place is dark."""
-_ROUGH, _VERY_ROUGH = 1, 3
-"""Differences of a pixel from those around it, grey levels, above which a place is that."""
+AMPLITUDES = 0.025, 0.05, 0.08, 0.14, 0.5, 1.25, 2.5
+"""Of the swing, grey levels: of smooth places four, the darker the less, so that no eye sees them
+(Kelly 1979; docs/provenance.md); then where it is a little, rather, very rough."""
+_BRIGHT_FROM = 8, 48, 96
+"""Grey levels from which a smooth place has the second to fourth of them."""
+_ROUGH_FROM = 1, 2
+"""Differences of a pixel from the mean around it, grey levels, for the next two."""
+_VERY_ROUGH_FROM = 3
+"""Of a pixel from those beside and from those above and below it, for the last."""
+_BLOCK_PX = 8
 _SOFT = 1 / 3
 """Width of the slope between two cells, of a cell: eyes see sharp edges first."""
 _STEPS = 16
@@ -141,58 +144,79 @@ class Watermark:
 
 
 class _Swing:
-    """The swing's steps as pictures of one size: by how much, and in which direction."""
+    """The swing's steps as pictures of one size, for each amplitude."""
 
     def __init__(self, phases: NDArray[np.float64], width: int, height: int) -> None:
-        rows, columns = (np.arange(side) * CELLS // side for side in (height, width))
+        blocks = -(-height // _BLOCK_PX), -(-width // _BLOCK_PX)
+        size = tuple(_BLOCK_PX * side for side in blocks)
+        rows, columns = (
+            np.minimum(np.arange(padded) * CELLS // side, CELLS - 1)
+            for padded, side in zip(size, (height, width), strict=True)
+        )
         spread = phases[np.ix_(rows, columns)].astype(np.float32)
-        threshold = np.tile(_dither(), (height // 8 + 1, width // 8 + 1))[:height, :width]
+        threshold = np.tile(_dither(), blocks)
         soft = tuple(max(1, round(side / CELLS * _SOFT)) for side in (width, height))
         self._steps = []
         # Half a period later everything has the other sign.
         for step in range(_STEPS // 2):
             turn = cv2.blur(np.cos(2 * math.pi * (step + 0.5) / _STEPS - spread), soft)
-            size = np.abs(turn)
-            levels = [np.floor(size * amplitude + 1 - threshold) for amplitude in AMPLITUDES]
-            more = [levels[0], *(one - below for below, one in itertools.pairwise(levels))]
-            up = np.where(turn > 0, 255, 0).astype(np.uint8)
-            self._steps.append((up, [plane.astype(np.uint8) for plane in more]))
+            far, sign = np.abs(turn), np.sign(turn)
+            planes = [
+                (sign * np.floor(far * amplitude + 1 - threshold)).astype(np.int8)
+                for amplitude in AMPLITUDES
+            ]
+            # Eight pixels at a time.
+            self._steps.append(np.stack(planes).view(np.uint64).ravel())
+        self._places = np.arange(size[0] * blocks[1]).reshape(blocks[0], _BLOCK_PX, blocks[1])
         # Kept: fresh memory of this size takes longer than what is done in it.
-        self._size, self._part, self._taken = (
-            np.empty((height, width), np.uint8) for _ in range(3)
-        )
+        self._chosen = np.empty_like(self._places)
+        self._change = np.empty((size[0], blocks[1]), np.uint64)
+        self._added, self._taken = (np.empty((height, width), np.int8) for _ in range(2))
+        self._nothing = np.zeros((height, width), np.int8)
         self._colours = np.empty((height, width, 3), np.uint8)
 
     def apply(self, image: NDArray[np.uint8], time_s: float) -> None:
+        height, width = image.shape[:2]
         step = math.floor(time_s * CARRIER_HZ * _STEPS) % _STEPS
-        up, (least, *more) = self._steps[step % (_STEPS // 2)]
-        size, part, taken, colours = self._size, self._part, self._taken, self._colours
-        np.copyto(size, least)
-        for plane, where in zip(more, _hidden(image), strict=True):
-            cv2.add(size, cv2.bitwise_and(plane, where, dst=part), dst=size)
-        added = cv2.bitwise_and(size, up, dst=part)
-        cv2.subtract(size, added, dst=taken)
+        amplitudes = _amplitudes(image).astype(np.intp) * self._places.size
+        np.add(self._places, amplitudes[:, None], out=self._chosen)
+        chosen = self._chosen.reshape(self._change.shape)
+        # All are valid; clip does not look twice.
+        self._steps[step % (_STEPS // 2)].take(chosen, out=self._change, mode="clip")
+        change = self._change.view(np.int8)[:height, :width]
+        added, taken = self._added, self._taken
+        cv2.max(change, self._nothing, dst=added)
+        cv2.subtract(added, change, dst=taken)
         if step >= _STEPS // 2:
-            added, taken = taken, part
-        cv2.add(image, cv2.merge((added, added, added), dst=colours), dst=image)
-        cv2.subtract(image, cv2.merge((taken, taken, taken), dst=colours), dst=image)
+            added, taken = taken, added
+        for part, put in ((added, cv2.add), (taken, cv2.subtract)):
+            cv2.cvtColor(part.view(np.uint8), cv2.COLOR_GRAY2RGB, dst=self._colours)
+            put(image, self._colours, dst=image)
 
 
-def _hidden(image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """(H, W) uint8, 255 where the picture hides as much as each of ``AMPLITUDES`` but the first,
-    told from every eighth pixel or so."""
-    height, width = image.shape[:2]
-    down, across = -(-height // (2 * CELLS)), -(-width // (2 * CELLS))
-    small = np.ascontiguousarray(image[::down, ::across, 1])
-    bright = cv2.threshold(small, _DARK, 255, cv2.THRESH_BINARY)[1]
+def _amplitudes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Which of ``AMPLITUDES`` each block of 8 x 8 pixels has, told from one of its pixels."""
+    small = np.ascontiguousarray(image[::_BLOCK_PX, ::_BLOCK_PX, 1])
     rough = cv2.absdiff(small, cv2.blur(small, (3, 3)))
-    some = cv2.threshold(rough, _ROUGH, 255, cv2.THRESH_BINARY)[1]
     # In both directions: beside a straight edge it may be smooth.
-    lines = [cv2.absdiff(small, cv2.blur(small, line)) for line in ((3, 1), (1, 3))]
-    much = cv2.threshold(cv2.min(*lines), _VERY_ROUGH, 255, cv2.THRESH_BINARY)[1]
-    for where in (cv2.max(bright, some), some, much):
-        grown = np.asarray(where, np.uint8).repeat(across, axis=1).repeat(down, axis=0)
-        yield grown[:height, :width]
+    lines = cv2.min(*(cv2.absdiff(small, cv2.blur(small, line)) for line in ((3, 1), (1, 3))))
+    smooth, rough, very = (
+        cv2.LUT(plane, table) for plane, table in zip((small, rough, lines), _tables(), strict=True)
+    )
+    return np.asarray(cv2.max(cv2.max(smooth, rough), very), np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[NDArray[np.uint8], ...]:
+    """(256,) each: for grey levels and both kinds of differences, which amplitude they allow."""
+    steps = (_BRIGHT_FROM, 1), (_ROUGH_FROM, 4), ((_VERY_ROUGH_FROM,), 6)
+    found = []
+    for starts, first in steps:
+        table = np.zeros(256, np.uint8)
+        for number, start in enumerate(starts):
+            table[start:] = first + number
+        found.append(table)
+    return tuple(found)
 
 
 def _dither() -> NDArray[np.float32]:
