@@ -120,6 +120,23 @@ def _on_a_desktop(image: Image) -> Any:
     return desktop
 
 
+def virtual_camera(film: Film) -> Iterator[tuple[Image, float]]:
+    """Read from a virtual camera by somebody else: each picture 40 to 130 ms late, the one that is
+    there when his clock ticks, in 4:2:0."""
+    rng = np.random.default_rng(0)
+
+    def late() -> Iterator[tuple[Image, float]]:
+        last_s = 0.0
+        for image, time_s in film:
+            last_s = max(last_s + 1e-3, time_s + float(rng.uniform(0.04, 0.13)))
+            yield image, last_s
+
+    for image, time_s in at_rate(30)(late()):
+        height, width = image.shape[0] & ~1, image.shape[1] & ~1
+        planes = cv2.cvtColor(image[:height, :width], cv2.COLOR_RGB2YUV_I420)
+        yield np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8), time_s
+
+
 def at_rate(fps: float) -> Treatment:
     """Converted to another rate: the picture that is shown when each new one is due."""
 
@@ -163,6 +180,7 @@ TREATMENTS: Mapping[str, Treatment] = {
     "25 fps": at_rate(25),
     "30 fps": at_rate(30),
     "60 fps": at_rate(60),
+    "virtual camera": virtual_camera,
     "call, H.264, 300 kbit/s": call,
     "call, VP8, 300 kbit/s": call_vp8,
     "half size, H.264 CRF 30": _one_after_another(half, crf_30),

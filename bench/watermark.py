@@ -1,8 +1,9 @@
 """``python -m bench.watermark``: what the mark survives, what chance gives, how it looks.
 
-driving FILE         10 s of the performer, to drive an avatar with ``puppetcam animate``
+film FILE            10 s of an avatar, driven by the performer or by a clip
 survival FILM ...    z of marked films after each treatment, as a table
-null FOLDER          unmarked films: how often, and how far, the detector errs
+null FOLDER ...      unmarked films: how often, and how far, the detector errs
+noisy PICTURE        a noisy portrait, for ``film --avatar``
 look FOLDER          pictures and films in which a person can look for the mark
 """
 
@@ -14,15 +15,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.treatments import TREATMENTS, Film
 from config.errors import SettingsError
-from config.schema import OutputSettings, load_settings
+from config.schema import load_settings
 from provenance.detector import BLOCK_WINDOWS, THRESHOLD, levels, read_video, swings
 from provenance.pattern import Fields
 from provenance.places import part_sizes, whole_sizes
 from provenance.watermark import CARRIER_HZ, CELLS, Watermark
 from realtime.assembly import SHIPPED, assemble
+from realtime.avatar import read_picture
 from realtime.frame import Frame, Image
 from realtime.performer import perform
 from realtime.recording import VideoWriter
@@ -44,28 +47,51 @@ def frames(path: Path, seconds: float = LONG_S) -> Iterator[tuple[Image, float]]
 # --- what it survives ---------------------------------------------------------------------------
 
 
-def write_driving(path: Path, still: bool) -> None:
-    """The performer's film; ``still``: hardly moving."""
-    settings = OutputSettings(width=640, height=480, fps=FPS)
-    with closing(VideoWriter(path, settings)) as film:
-        for number in range(round((LONG_S + 0.5) * FPS)):
-            t = number / FPS
-            image, _ = perform(0.5 + 0.3 * math.sin(t) if still else 2.0 + t)
-            film.send(Frame(image, t, number))
+class _NoMark(Watermark):
+    """For films that show what the detector says of unmarked ones: only here."""
+
+    def apply(self, image: Image, time_s: float) -> None:
+        pass
 
 
-def write_live(path: Path, avatar: Path, overrides: Sequence[str]) -> None:
-    """What the performer makes of an avatar, frame by frame on a clock of its own. Raises
-    PuppetcamError."""
+def write_film(
+    path: Path, driver: str, avatar: Path, overrides: Sequence[str], marked: bool = True
+) -> None:
+    """What ``driver`` makes of an avatar, frame by frame on a clock of its own. Raises
+    PuppetcamError.
+
+    ``driver``: "performer", "still" (the performer hardly moving), or a clip, which goes back and
+    forth where it is too short.
+    """
     settings = load_settings(None, overrides)
+    pictures: list[Image] = []
+    if driver not in ("performer", "still"):
+        pictures = [image for image, _ in frames(Path(driver))]
+
+    def shown(t: float) -> Image:
+        if not pictures:
+            return perform(2.0 + t if driver == "performer" else 0.5 + 0.3 * math.sin(t))[0]
+        turn = max(1, 2 * len(pictures) - 2)
+        number = round(t * FPS) % turn
+        return pictures[min(number, turn - number)]
+
     with (
         assemble(settings, [avatar]) as assembly,
         closing(VideoWriter(path, settings.output)) as film,
     ):
+        if not marked:
+            assembly.puppeteer.mark = _NoMark()
         for number in range(round((LONG_S + 0.5) * FPS)):
             t = number / FPS
-            step = assembly.puppeteer.step(Frame(perform(t)[0], t, number))
-            film.send(step.frame)
+            film.send(assembly.puppeteer.step(Frame(shown(t), t, number)).frame)
+
+
+def write_noisy(path: Path) -> None:
+    """A portrait as a bad camera takes it in the dark: hard for a mark."""
+    picture = read_picture(SHIPPED / "henrik.png").astype(np.float32)
+    picture += np.random.default_rng(0).normal(0, 24, picture.shape)
+    noisy = np.clip(picture, 0, 255).astype(np.uint8)
+    cv2.imwrite(str(path), cv2.cvtColor(noisy, cv2.COLOR_RGB2BGR))
 
 
 def survival(films: Sequence[Path]) -> str:
@@ -86,16 +112,22 @@ def survival(films: Sequence[Path]) -> str:
 # --- what chance gives --------------------------------------------------------------------------
 
 
-def measure_null(folder: Path, keys: int, every: int) -> str:
+def measure_null(folders: Sequence[Path], keys: int, anywhere: int) -> str:
     """Markdown: unmarked films against the mark's pilot, and against random ones.
 
     A random pilot is as good a mark as ours, and no film was made with it: any find is false. So
-    each block of a film gives as many independent trials as wanted: ``keys`` where the film is all
-    that is seen, and at every ``every``-th block one of all other places.
+    each stretch of a film gives as many independent trials as wanted: ``keys`` where the film is
+    all that is seen, ``anywhere`` in all other places.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in FILMS)
+    paths = [
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in FILMS
+    ]
     if not paths:
-        raise SettingsError(f"{folder} has no films; name a folder with unmarked ones")
+        names = ", ".join(str(folder) for folder in folders)
+        raise SettingsError(f"{names}: no films there; name a folder with unmarked ones")
     clips = [(path, read_video(frames(path, math.inf), 60.0)) for path in paths]
     worst = max(clips, key=lambda clip: clip[1].z)
     print(f"{len(clips)} films, whole search, own pilot: largest z {worst[1].z:.2f}", flush=True)
@@ -104,27 +136,38 @@ def measure_null(folder: Path, keys: int, every: int) -> str:
     log_p: list[float] = []
     whole: list[float] = []
     count = 0
-    for fields, aspect in (block for path in paths for block in _blocks(path)):
+    for weighed, aspect in (block for path in paths for block in _blocks(path)):
         pilots = rng.choice(np.array([-1, 1], np.int8), (keys, CELLS, CELLS))
-        log_p += [fields.search(whole_sizes(), pilot).log_p for pilot in pilots]
-        if count % every == 0:
-            whole.append(fields.search(part_sizes(aspect), pilots[0]).log_p)
+        log_p += [_log_p(weighed, whole_sizes(), pilot) for pilot in pilots]
+        sizes = part_sizes(aspect)
+        whole += [_log_p(weighed, sizes, pilot) for pilot in pilots[:anywhere]]
         count += 1
     print(f"{count} stretches of film, {keys} random pilots each", flush=True)
     return "\n".join([*_null_lines("whole or cropped", log_p), *_null_lines("anywhere", whole)])
 
 
-def _blocks(path: Path) -> Iterator[tuple[Fields, float]]:
+def _log_p(
+    weighed: Sequence[Fields], sizes: Sequence[tuple[float, float]], pilot: NDArray[np.int8]
+) -> float:
+    """As the detector does: the better of the weighings, both of which count as tried."""
+    best = min(fields.search(sizes, pilot).log_p for fields in weighed)
+    return best + math.log(len(weighed))
+
+
+def _blocks(path: Path) -> Iterator[tuple[list[Fields], float]]:
     """Each stretch of ``BLOCK_WINDOWS`` windows, one beginning with every window."""
     found = [swing for _, _, swing in swings(frames(path, math.inf))]
     for first in range(max(1, len(found) - BLOCK_WINDOWS + 1)):
         some = found[first : first + BLOCK_WINDOWS]
         if some and all(one[0].shape == some[0][0].shape for one in some):
-            yield Fields(levels(some)), some[0][0].shape[1] / some[0][0].shape[0]
+            weighed = [Fields(level) for level in levels(some)]
+            yield weighed, some[0][0].shape[1] / some[0][0].shape[0]
 
 
 def _null_lines(name: str, log_p: Sequence[float]) -> Iterator[str]:
     """How often a bound of P or less was met. A bound that holds is met less often than P."""
+    if not log_p:
+        return
     values = np.array(log_p)
     yield f"{name}: {len(values)} windows, smallest bound {math.exp(values.min()):.2g}"
     for p in (1.0, 0.1, 0.01, 1e-3, 1e-4):
@@ -153,15 +196,14 @@ def write_look(folder: Path) -> None:
         row, column = divmod(number, 4)
         steps[row * 240 : row * 240 + 240, column * 160 : column * 160 + 160] = level
     face, _ = perform(5.0, width=width, height=height)
-    settings = OutputSettings(width=width, height=height, fps=FPS)
     pictures: dict[str, Image] = {"flat": steps, "ramp": ramp, "face": face}
     for name, picture in pictures.items():
-        with closing(VideoWriter(folder / f"{name}.mp4", settings)) as film:
-            for number in range(8 * FPS):
-                image: Image = picture.copy()
-                if number >= 4 * FPS:  # the first half is without, to compare
-                    mark.apply(image, number / FPS)
-                film.send(Frame(image, number / FPS, number))
+        film: list[Image] = []
+        for number in range(8 * FPS):
+            film.append(picture.copy())
+            if number >= 4 * FPS:  # the first half is without, to compare
+                mark.apply(film[-1], number / FPS)
+        _write_lossless(folder / f"{name}.mp4", film)
         image = picture.copy()
         mark.apply(image, 0.1)
         change = image.astype(np.int16) - picture
@@ -175,21 +217,51 @@ def write_look(folder: Path) -> None:
     print(flicker())
 
 
-def flicker(levels_shown: Sequence[int] = (12, 30, 60, 120, 200, 240)) -> str:
-    """Markdown: how the average of 8 x 8 pixels of a flat grey moves over one period."""
+def _write_lossless(path: Path, film: Sequence[Image]) -> None:
+    """H.264 without loss, which mpv, VLC and ffplay show: what is coded otherwise has no more
+    faint swing on flat areas."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"qp": "0"})
+        stream.height, stream.width = film[0].shape[:2]
+        stream.pix_fmt = "yuv444p"
+        for image in film:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def least_contrast_seen(rate_hz: float) -> float:
+    """Contrast of the grating that is seen best of all that swing at this rate: Kelly 1979, Motion
+    and vision II, eq. 8."""
+    cycles = np.geomspace(0.1, 30, 400)
+    speed, turns = rate_hz / cycles, 2 * math.pi * cycles
+    seen = (6.1 + 7.3 * np.abs(np.log10(speed / 3)) ** 3) * speed * turns**2
+    return 1 / float((seen * np.exp(-2 * turns * (speed + 2) / 45.9)).max())
+
+
+def flicker(levels_shown: Sequence[int] = (0, 8, 16, 48, 96, 120, 180, 250)) -> str:
+    """Markdown: how cells of a flat grey swing at the mark's rate, as the screen shows it."""
+    least = least_contrast_seen(CARRIER_HZ)
     lines = [
-        "| grey level | swings by | changes by, from frame to frame at 30 fps |",
-        "| --- | --- | --- |",
+        f"| grey level | swing, levels | contrast | of the least that is seen ({least:.2%}) |",
+        "| --- | --- | --- | --- |",
     ]
-    mark = Watermark()
+    mark, count = Watermark(), round(FPS / CARRIER_HZ)
+    # sRGB on a screen whose white is 1, with the glare of its reference conditions.
+    grey = np.arange(256) / 255
+    light = np.where(grey <= 0.04045, grey / 12.92, ((grey + 0.055) / 1.055) ** 2.4) + 0.0025
     for level in levels_shown:
-        means = []
-        for number in range(round(FPS / CARRIER_HZ)):
+        swings = np.zeros((2, CELLS, CELLS), np.complex128)
+        for number in range(count):
             image = np.full((512, 512, 3), level, np.uint8)
             mark.apply(image, number / FPS)
-            means.append(image[..., 0].reshape(64, 8, 64, 8).mean(axis=(1, 3)) - level)
-        swing, step = np.abs(means).max(), np.abs(np.diff(means, axis=0)).max()
-        lines.append(f"| {level} | {swing:.2f} | {step:.2f} |")
+            turn = 2 / count * np.exp(-2j * math.pi * CARRIER_HZ * number / FPS)
+            shown = np.stack([image[..., 0], light[image[..., 0]]])
+            swings += turn * shown.reshape(2, CELLS, 16, CELLS, 16).mean(axis=(2, 4))
+        far, contrast = float(np.abs(swings[0]).max()), float(np.abs(swings[1]).max())
+        contrast /= float(light[level])
+        lines.append(f"| {level} | {far:.2f} | {contrast:.2%} | {contrast / least:.2f} |")
     return "\n".join(lines)
 
 
@@ -201,30 +273,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-    driving = what.add_parser("driving")
-    driving.add_argument("film", type=Path)
-    driving.add_argument("--still", action="store_true")
-    live = what.add_parser("live")
-    live.add_argument("film", type=Path)
-    live.add_argument("--avatar", type=Path, default=SHIPPED / "amara.png")
-    live.add_argument("--settings", nargs="*", default=[], metavar="group.key=value")
+    film = what.add_parser("film")
+    film.add_argument("film", type=Path)
+    film.add_argument(
+        "--driver", default="performer", metavar="D", help="performer, still, or a clip's FILE"
+    )
+    film.add_argument("--avatar", type=Path, default=SHIPPED / "amara.png")
+    film.add_argument("--unmarked", action="store_true", help="for null")
+    film.add_argument("--settings", nargs="*", default=[], metavar="group.key=value")
+    what.add_parser("noisy").add_argument("picture", type=Path)
     what.add_parser("survival").add_argument("films", type=Path, nargs="+")
     null = what.add_parser("null")
-    null.add_argument("folder", type=Path)
-    null.add_argument("--keys", type=int, default=40, help="random pilots for each stretch")
-    null.add_argument("--every", type=int, default=4, help="stretches from one whole search on")
+    null.add_argument("folders", type=Path, nargs="+")
+    null.add_argument("--keys", type=int, default=80, help="random pilots for each stretch")
+    null.add_argument("--anywhere", type=int, default=3, help="of them for the whole search")
     what.add_parser("look").add_argument("folder", type=Path)
     arguments = parser.parse_args(argv)
     cv2.setNumThreads(1)
     match arguments.what:
-        case "driving":
-            write_driving(arguments.film, arguments.still)
-        case "live":
-            write_live(arguments.film, arguments.avatar, arguments.settings)
+        case "film":
+            write_film(
+                arguments.film,
+                arguments.driver,
+                arguments.avatar,
+                arguments.settings,
+                not arguments.unmarked,
+            )
+        case "noisy":
+            write_noisy(arguments.picture)
         case "survival":
             survival(arguments.films)
         case "null":
-            print(measure_null(arguments.folder, arguments.keys, arguments.every))
+            print(measure_null(arguments.folders, arguments.keys, arguments.anywhere))
         case "look":
             write_look(arguments.folder)
     return 0

@@ -37,12 +37,11 @@ MOST_STILLS = 16
 """Stills that are judged together."""
 UNSURE_BITS = 6
 """Bits of a payload that may be read wrong, each of them the least sure."""
-_SMOOTH_PX = 5
-_AROUND_PX = 7
-"""Over how much a place is compared with its surroundings, and its energy averaged, at
-``CELL_PX`` a cell. These and the next were chosen on films of H.264 at CRF 30 and half the size."""
-_QUIET = 0.15
-"""Of the median energy: places with less count no more than this."""
+_WEIGHINGS = (5, 0.05), (9, 0.5)
+"""Both are tried: over how much a place is compared with its surroundings, and its energy averaged,
+at ``CELL_PX`` a cell; and the part of the median energy below which places count no more. What
+moves much wants the first; what H.264 leaves of smooth places, where little is not sure, the
+second. Chosen on films of CRF 30 and half the size."""
 _NOTHING = 1e-6
 """Energy, grey levels squared, of places that do not change at all: bars, skipped blocks."""
 
@@ -99,8 +98,8 @@ def read_video(pictures: Iterable[tuple[Picture, float]], expected_s: float = 60
             yield picture, time_s
 
     for start_s, end_s, windows in _blocks(swings(timed())):
-        level = levels(windows)
-        match = _judge(level, windows[0][0].shape[1] / windows[0][0].shape[0], chances)
+        weighed = levels(windows)
+        match, level = _judge(weighed, windows[0][0].shape[1] / windows[0][0].shape[0], chances)
         place, payload = None, None
         if match.z >= THRESHOLD:
             place, cells = refined(level, match.place)
@@ -132,27 +131,29 @@ def read_stills(pictures: Iterable[Picture]) -> Reading:
         stills = [one - mean for one in group] if len(group) > 1 else []
         stills.append(mean)
 
-        def level(width: int, height: int, stills: Sequence[Plane] = tuple(stills)) -> list[Plane]:
-            return [_levelled((still,), width, height)[0] for still in stills]
-
-        match = _judge(level, group[0].shape[1] / group[0].shape[0], len(groups))
+        weighed = [_still_level(stills, *weighing) for weighing in _WEIGHINGS]
+        match, level = _judge(weighed, group[0].shape[1] / group[0].shape[0], len(groups))
         place = refined(level, match.place)[0] if match.z >= THRESHOLD else None
         blocks.append(Block(0.0, 0.0, match.z, place, None))
     return Reading(tuple(blocks), None, 0.0, count)
 
 
-def _judge(level: Level, aspect: float, chances: int) -> Match:
-    """The best match in likely sizes, else in all others; half of the allowance each."""
-    best: Match | None = None
-    fields = Fields(level)
-    for sizes in (whole_sizes(), part_sizes(aspect)):
-        match = fields.search(sizes, enough_z=2 * THRESHOLD)
-        match = Match(match.log_p + math.log(2 * chances), match.place)
-        if best is None or match.log_p < best.log_p:
-            best = match
+def _judge(weighed: Sequence[Level], aspect: float, chances: int) -> tuple[Match, Level]:
+    """The best match, and where it was: in likely sizes, else in all others; the same part of the
+    allowance for each of them and each weighing."""
+    best, where = Match(0.0, Place(0, 0, 1, 1)), weighed[0]
+    fields = [Fields(level) for level in weighed]
+    searches = (whole_sizes(), math.inf), (part_sizes(aspect), 2 * THRESHOLD)
+    allowance = math.log(len(searches) * len(weighed) * chances)
+    for sizes, enough_z in searches:
+        for field, level in zip(fields, weighed, strict=True):
+            match = field.search(sizes, enough_z=enough_z)
+            match = Match(match.log_p + allowance, match.place)
+            if match.log_p < best.log_p:
+                best, where = match, level
         if best.z >= THRESHOLD:
             break
-    return best or Match(0.0, Place(0, 0, 1, 1))
+    return best, where
 
 
 # --- from pictures to the swing -----------------------------------------------------------------
@@ -225,27 +226,38 @@ def _blocks(
         yield kept[0][0], kept[-1][1], [one[2] for one in kept]
 
 
-def _levelled(swing: Swing, width: int, height: int) -> Swing:
+def _levelled(swing: Swing, width: int, height: int, around_px: int, quiet: float) -> Swing:
     """The swing in this size, without what is smooth, each place weighed by how little is there
     besides."""
-    smooth, around = (_SMOOTH_PX, _SMOOTH_PX), (_AROUND_PX, _AROUND_PX)
+    around = (around_px, around_px)
     sharp = []
     for plane in swing:
         sized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
-        sharp.append(sized - cv2.blur(sized, smooth))
+        sharp.append(sized - cv2.blur(sized, around))
     energy = cv2.blur(sum((one * one for one in sharp), np.zeros_like(sharp[0])), around)
     some = energy[energy > _NOTHING]
-    quiet = _QUIET * float(np.median(some)) if some.size else 1.0
-    weight = math.sqrt(quiet) / (energy + quiet)
+    least = quiet * float(np.median(some)) if some.size else 1.0
+    # All windows on nearly one scale: where a codec has thrown all away, little would weigh most.
+    weight = math.sqrt(least) / (energy + least)
     return tuple(np.asarray(one * weight, np.float32) for one in sharp)
 
 
-def levels(windows: Sequence[Swing]) -> Level:
-    """The windows of a block, added up, in any size."""
+def levels(windows: Sequence[Swing]) -> list[Level]:
+    """The windows of a block, added up, in any size; one for each weighing."""
+    return [_block_level(windows, *weighing) for weighing in _WEIGHINGS]
 
+
+def _block_level(windows: Sequence[Swing], around_px: int, quiet: float) -> Level:
     def level(width: int, height: int) -> list[Plane]:
-        sized = [_levelled(window, width, height) for window in windows]
+        sized = [_levelled(window, width, height, around_px, quiet) for window in windows]
         return [np.asarray(np.sum(parts, axis=0), np.float32) for parts in zip(*sized, strict=True)]
+
+    return level
+
+
+def _still_level(stills: Sequence[Plane], around_px: int, quiet: float) -> Level:
+    def level(width: int, height: int) -> list[Plane]:
+        return [_levelled((still,), width, height, around_px, quiet)[0] for still in stills]
 
     return level
 

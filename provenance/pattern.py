@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from provenance.places import LARGEST, Place
+from provenance.places import LARGEST, STEP, Place
 from provenance.watermark import CELLS, chips
 
 Plane = NDArray[np.float32]
@@ -49,7 +49,11 @@ class Match:
         """The deviation of a normal distribution that is as rare; 0 where that is common."""
         if self.log_p > math.log(0.5):
             return 0.0
-        return -NormalDist().inv_cdf(math.exp(max(self.log_p, -700.0)))
+        if self.log_p > -700:
+            return -NormalDist().inv_cdf(math.exp(self.log_p))
+        # No double is so small: P = exp(-z^2 / 2) / (z sqrt(2 pi)) for large z.
+        z = math.sqrt(-2 * self.log_p)
+        return math.sqrt(-2 * self.log_p - math.log(2 * math.pi * z * z))
 
 
 class Fields:
@@ -66,7 +70,7 @@ class Fields:
         enough_z: float = math.inf,
     ) -> Match:
         """Try all sizes, parts of the picture's width and height, at every shift, mirrored or not;
-        a match of ``enough_z`` ends it.
+        after a match of ``enough_z``, only those near it.
 
         ``pilot``: (32, 32) of -1 and 1; None: the mark's own. Others measure what chance gives.
         """
@@ -74,6 +78,8 @@ class Fields:
         log_tried = math.log(sum(_shifts(*part) for part in sizes))
         best = Match(log_tried, Place(0, 0, 1, 1))
         for part in sizes:
+            if best.z >= enough_z and not _near_size(part, best.place):
+                continue
             size = _field_px(part[0]), _field_px(part[1])
             if size not in self._fields:
                 self._fields[size] = _Field(self._level(*size))
@@ -84,9 +90,12 @@ class Fields:
                         left / size[0], top / size[1], width / size[0], height / size[1], mirrored
                     )
                     best = Match(log_p + log_tried, place)
-            if best.z >= enough_z:
-                break
         return best
+
+
+def _near_size(part: tuple[float, float], place: Place) -> bool:
+    ratios = part[0] / place.width, part[1] / place.height
+    return all(abs(math.log(ratio)) < 3 * math.log(STEP) for ratio in ratios)
 
 
 def _shifts(part_width: float, part_height: float) -> int:

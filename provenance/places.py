@@ -23,11 +23,6 @@ class Place:
     height: float
     mirrored: bool = False
 
-    @property
-    def whole(self) -> bool:
-        """True: the marked picture is all that is seen, at most cropped."""
-        return min(self.width, self.height) > 0.97
-
 
 def whole_sizes() -> list[tuple[float, float]]:
     """(width, height) of marked pictures that fill the one at hand: whole or cropped."""
