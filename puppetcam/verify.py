@@ -5,6 +5,7 @@ Free and offline. Each layer is looked for on its own, and each finding is told.
 
 import argparse
 import json
+import logging
 import math
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from realtime.camera import Source
     from realtime.frame import Image
     from realtime.tells import Tell
+
+_log = logging.getLogger(__name__)
 
 FOUND, NOT_FOUND, BROKEN = 0, 1, 3
 """Exit codes; 2, as always: it could not be checked."""
@@ -211,11 +214,14 @@ def check_watermark(target: str, seconds: float | None) -> Finding:
     details["day"] = payload.date.isoformat() if payload else None
     details["marked"] = [
         {"start_s": round(one.start_s, 2), "end_s": round(one.end_s, 2), "z": round(one.z, 2)}
-        | {"place": asdict(one.place)}
+        | {"recording": str(one.payload) if one.payload else None, "place": asdict(one.place)}
         for one in reading.blocks
         if one.place
     ]
+    several = dict.fromkeys(str(one.payload) for one in reading.blocks if one.payload)
     which = f"recording {payload}" if payload else "which recording cannot be read"
+    if len(several) > 1:
+        which = f"recordings {', '.join(several)}"
     marked = sum(block.place is not None for block in reading.blocks)
     where = f"{marked} of {_count(len(reading.blocks), 'part')}" if reading.seconds else looked
     return Finding("watermark", "found", f"{which}; {sure}, in {where}", details)
@@ -283,16 +289,26 @@ def _open(target: str) -> "Source":
 
 
 def _pictures(source: "Source", length_s: float) -> "Iterator[tuple[Image, float]]":
-    """Pictures and their times for this long, with a progress bar on a terminal."""
+    """Pictures and their times, from 0 on, for this long, with a progress bar on a terminal. A
+    stream that breaks off is told, and was seen until then."""
     from tqdm import tqdm
 
     first_s = None
     with tqdm(desc="looking", unit=" pictures", leave=False, disable=None) as bar:
-        while (frame := source.read()) is not None:
+        while True:
+            try:
+                frame = source.read()
+            except SourceError as error:
+                if first_s is None:
+                    raise
+                _log.warning("%s", error)
+                return
+            if frame is None:
+                return
             first_s = frame.captured_at if first_s is None else first_s
             if frame.captured_at - first_s > length_s:
                 return
-            yield frame.image, frame.captured_at
+            yield frame.image, frame.captured_at - first_s
             bar.update()
 
 

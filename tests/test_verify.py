@@ -9,12 +9,16 @@ import cv2
 import numpy as np
 import pytest
 from marked import FPS, PAYLOAD, Picture, marked, scene
+from performed import faces, write_avatar, write_video
 
+from config.errors import SourceError
 from config.schema import CredentialsSettings
 from models.bundle import open_bundle
 from provenance.identity import own_folder
 from provenance.signer import Signer, open_signer
+from provenance.watermark import Payload
 from puppetcam.cli import main
+from realtime.frame import Frame
 
 OPTIONS = {"crf": "16", "preset": "veryfast"}
 
@@ -62,6 +66,25 @@ def test_a_marked_film_is_told_with_its_recording(
     assert layer["seconds"] == pytest.approx(4, abs=0.1)
     assert layer["pictures"] == 120
     assert layer["marked"][0]["place"]["mirrored"] is False
+
+
+def test_what_animate_writes_is_found_side_by_side_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    avatar = write_avatar(tmp_path / "avatar.png")
+    driving = write_video(tmp_path / "driving.mp4", faces(60))
+    out = tmp_path / "out.mp4"
+    paths = ["--avatar", str(avatar), "--driving", str(driving), "--output", str(out)]
+    options = ["--side-by-side", "--size", "256", "--best-frame", "0", "--consent", "drawn"]
+    assert main(["animate", *paths, *options]) == 0
+    capsys.readouterr()
+    code, said, _ = verify(capsys, str(out), "--json")
+    assert code == 0
+    layer = json.loads(said)["layers"]["watermark"]
+    assert layer["verdict"] == "found"
+    place = layer["marked"][0]["place"]
+    assert place["left"] == pytest.approx(2 / 3, abs=0.01)
+    assert place["width"] == pytest.approx(1 / 3, abs=0.01)
 
 
 def test_an_unmarked_film_gives_1_and_no_false_comfort(
@@ -225,3 +248,49 @@ def test_a_still_film_says_so_little_that_nothing_is_found(
 ) -> None:
     path = write(tmp_path / "still.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 90)
     assert verify(capsys, str(path))[0] == 1
+
+
+def test_two_recordings_in_one_film_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = scene(seconds=9.6)
+    other = Payload(day=1, session=0x00ABC)
+    film = marked(pictures) + marked(pictures, payload=other)
+    path = write(tmp_path / "film.mp4", [picture for picture, _ in film])
+    code, out, _ = verify(capsys, str(path))
+    assert code == 0
+    assert f"recordings {PAYLOAD}, {other}" in out
+
+
+class Ending:
+    """A stream that breaks off."""
+
+    name, width, height, fps, live = "cam", 320, 240, 30.0, True
+
+    def __init__(self, count: int) -> None:
+        self._left = [(picture, 50 + time_s) for picture, time_s in marked(scene(seconds=4))][
+            :count
+        ]
+
+    def read(self) -> Frame:
+        if not self._left:
+            raise SourceError("cam has ended")
+        image, time_s = self._left.pop(0)
+        return Frame(image, time_s, 0)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_stream_that_breaks_off_is_judged_by_what_was_seen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("realtime.camera.open_source", lambda *_: Ending(120))
+    code, out, err = verify(capsys, "rtsp://cam/live", "--json")
+    assert code == 0
+    assert "cam has ended" in err
+    assert json.loads(out)["layers"]["watermark"]["marked"][0]["start_s"] == 0
+    monkeypatch.setattr("realtime.camera.open_source", lambda *_: Ending(0))
+    code, _, err = verify(capsys, "rtsp://cam/live")
+    assert code == 2
+    assert err == "puppetcam: cam has ended\n"
