@@ -50,6 +50,17 @@ def test_letters_stand_out_from_the_pill_on_any_picture(side: int, value: int) -
     assert (light + 0.05) / (dark + 0.05) > 4.5
 
 
+def test_it_is_there_by_default_and_has_no_colour() -> None:
+    """So that it looks the same to every kind of colour vision."""
+    settings = LabelSettings()
+    assert settings.enabled
+    assert settings.text == "AI"
+    for value in (0, 120, 255):
+        image, changed = labelled(480, 640, value)
+        assert changed.any()
+        assert (image == image[..., :1]).all()
+
+
 def test_opacity_lets_the_picture_through_and_no_label_leaves_it_alone() -> None:
     full, _ = labelled(480, 640, 255, opacity=1.0)
     half, _ = labelled(480, 640, 255, opacity=0.5)

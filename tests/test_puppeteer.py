@@ -12,6 +12,7 @@ from config.schema import LabelSettings, OutputSettings, Settings
 from models.bundle import DEFAULT, Bundle
 from models.keypoints import Keypoints
 from models.landmarks import INDEX, NAMES
+from provenance.detector import read_video
 from provenance.watermark import Payload, Watermark
 from realtime import performer
 from realtime.avatar import Avatar, load_avatar
@@ -334,6 +335,20 @@ def test_the_mirrored_output_is_flipped_and_its_label_is_not() -> None:
         # AI, not IA: the upright bar is on the right.
         columns = letters.all(axis=2).sum(axis=0)
         assert np.nonzero(columns == columns.max())[0].mean() > len(columns) / 2
+
+
+def test_every_frame_carries_the_mark_whatever_it_shows() -> None:
+    puppet = puppeteer(away(2, 20), settings=Settings(label=LabelSettings(enabled=False)))
+    seen = play(puppet, 0, 4)
+    lost = play(puppet, 4, 8)
+    idle = [puppet.idle(8 + number / FPS) for number in range(4 * FPS)]
+    puppet.panic(True)
+    cards = play(puppet, 12, 16)
+    for steps in (seen, lost, idle, cards):
+        film = [(step.frame.image, step.frame.captured_at) for step in steps]
+        reading = read_video(film, 10)
+        assert reading.found
+        assert reading.payload == puppet.mark.payload
 
 
 @pytest.mark.parametrize("mirror", [False, True])
