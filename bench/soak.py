@@ -85,9 +85,15 @@ class Soak:
     failed: tuple[str, ...]
     """Asked for and not done."""
 
+    @property
+    def start(self) -> Row:
+        """The second row: in the first some avatars are shown, and some code runs, for the first
+        time."""
+        return self.rows[min(1, len(self.rows) - 1)]
+
     def complaints(self) -> list[str]:
         """What is not at the end as it was at the start; none where all is well."""
-        first, last = self.rows[0], self.rows[-1]
+        first, last = self.start, self.rows[-1]
         found = list(self.failed)
         grown = last.memory_mb - first.memory_mb
         if grown >= MOST_MB:
@@ -402,7 +408,7 @@ def _main(arguments: argparse.Namespace) -> int:
     print(machine, HEAD, sep="\n", flush=True)
     found = soak(settings, seconds, arguments.every, lambda row: print(line(row), flush=True))
     complaints = found.complaints()
-    first, last = found.rows[0], found.rows[-1]
+    first, last = found.start, found.rows[-1]
     print(
         f"{found.changes} avatars shown, {found.recentres} recentres, {found.losses} camera "
         f"losses, {found.returns} returns\n"

@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config.errors import ActionError, ConsentError, PuppetcamError
+from config.errors import ActionError, ConsentError
 from config.load import build, with_overrides
 from config.schema import ZOOM_RANGE, Settings
 from control.settings import check_background, check_live, laid_over, values_of
@@ -269,10 +269,14 @@ class Actions:
         """Prepare the avatar, which takes longer than a frame, then have it shown; neither once
         another one was asked for."""
 
+        failed: Exception | None = None
+
         def show(puppeteer: "Puppeteer") -> None:
             try:
+                if failed is not None:
+                    raise failed
                 puppeteer.set_avatar(avatar)
-            except PuppetcamError:
+            except Exception:
                 with self._state:
                     shown = [n for n, one in enumerate(self._avatars) if one is puppeteer.avatar]
                     if self._showing is answer and shown:
@@ -281,7 +285,10 @@ class Actions:
 
         with self._bringing:
             if self._showing is answer:
-                self._prepare(avatar)
+                try:
+                    self._prepare(avatar)
+                except Exception as error:  # noqa: BLE001 - the asker's to hear; the run goes on
+                    failed = error
             if self._showing is answer:
                 self._ask(show, answer)
             else:

@@ -40,6 +40,8 @@ COMMANDS: tuple[ModuleType, ...] = (
     verify,
 )
 """Modules with ``register(commands)``, in the order of the help page."""
+TRACEBACK = "PUPPETCAM_TRACEBACK"
+"""Set in the environment: errors that nobody foresaw are shown with where they happened."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,13 +74,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Who read the output has gone (puppetcam models list | head -1): nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except ImportError as error:
-        if "cannot open shared object file" not in str(error):
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
             raise
+        code, text = unexpected(error)
+        print(f"puppetcam: {text}", file=sys.stderr)
+        return code
+
+
+def unexpected(error: Exception) -> tuple[int, str]:
+    """Exit code and one line for what is no ``PuppetcamError``: what it is, what to do."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return 1, "there is no memory left; close other programs, or take a smaller --size"
+    if isinstance(error, ImportError) and "cannot open shared object file" in text:
         # OpenCV on a Linux without a desktop.
-        print(
-            f"puppetcam: this system misses a library ({str(error).partition(':')[0]}); on Debian "
-            "and Ubuntu: sudo apt install libgl1 libglib2.0-0",
-            file=sys.stderr,
+        return 2, (
+            f"this system misses a library ({text.partition(':')[0]}); on Debian and Ubuntu: "
+            "sudo apt install libgl1 libglib2.0-0"
         )
-        return 2
+    return 1, (
+        f"a mistake of puppetcam's own ({type(error).__name__}: {text[:200]}); please report it, "
+        f"with what is printed when {TRACEBACK}=1 is set"
+    )

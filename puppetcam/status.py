@@ -71,7 +71,8 @@ def _first_word(text: str) -> str:
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set the event while the context lasts; a second Ctrl-C interrupts.
+    """Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP) set the event while the context
+    lasts; a second Ctrl-C interrupts.
 
     Outside the main thread there are no signals, and the event stays as it is.
     """
@@ -85,7 +86,12 @@ def stop_signals() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # Windows has no SIGHUP, and who says nohup wants to go on.
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield stopped
     finally:

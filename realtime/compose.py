@@ -10,7 +10,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from config.errors import AvatarError, SettingsError
+from config.errors import AvatarError, PuppetcamError, SettingsError
 from config.schema import OutputSettings
 from realtime.avatar import Avatar, read_picture
 from realtime.frame import Image, Latest
@@ -101,8 +101,9 @@ class Composer:
                     return
             try:
                 self._made.put(self._make(avatar, wanted))
-            except (AvatarError, SettingsError) as error:
-                _log.warning("%s; the output stays as it was", error)
+            except Exception as error:  # noqa: BLE001 - a picture too large for the memory, say
+                told = str(error) if isinstance(error, PuppetcamError) else type(error).__name__
+                _log.warning("%s; the output stays as it was", told)
 
     def _make(self, avatar: Avatar, settings: OutputSettings) -> Scene:
         with self._making:

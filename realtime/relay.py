@@ -86,7 +86,7 @@ class Relay:
                     self._outlet = self._open_outlet()
                     opened_at = time.perf_counter()
                 self._outlet.write(frame)
-            except SinkError as error:
+            except Exception as error:  # noqa: BLE001 - memory, FFmpeg's own: lost all the same
                 if self._stop.is_set():
                     break
                 if self._outlet is not None:
@@ -94,7 +94,8 @@ class Relay:
                     self._outlet = None
                 if not lost:
                     lost = True
-                    _log.warning("%s; it is tried again and again", error)
+                    told = error if isinstance(error, SinkError) else f"{self.name}: {error!r}"
+                    _log.warning("%s; it is tried again and again", told)
                 self._stop.wait(retry_s)
                 retry_s = min(2 * retry_s, MAX_RETRY_S)
                 continue

@@ -124,12 +124,6 @@ def test_a_missing_system_library_names_the_packages(
     assert told.count("\n") == 1
 
 
-def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "COMMANDS", (fail_with(ImportError("no such name")),))
-    with pytest.raises(ImportError, match="no such name"):
-        cli.main(["fake"])
-
-
 def test_a_mistake_in_a_real_process_has_no_traceback(tmp_path: Path) -> None:
     found = run("models", "pull", "vox-adf", PUPPETCAM_CACHE=str(tmp_path))
     assert found.returncode == 2
@@ -152,3 +146,26 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     )
     assert found.stdout == f"cache: {tmp_path}\n"
     assert found.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "there is no memory left; close other programs"),
+        (ValueError("two\nlines"), "a mistake of puppetcam's own (ValueError: two lines); please"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    told: str,
+) -> None:
+    monkeypatch.setattr(cli, "COMMANDS", (fail_with(error),))
+    assert cli.main(["fake"]) == 1
+    found = capsys.readouterr().err
+    assert found.startswith(f"puppetcam: {told}")
+    assert found.count("\n") == 1
+    monkeypatch.setenv(cli.TRACEBACK, "1")
+    with pytest.raises(type(error)):
+        cli.main(["fake"])

@@ -17,7 +17,7 @@ from drawn_face import face
 from marks import driving, likeness, shows_driving
 from performed import write_avatar
 
-from config.errors import AvatarError, EngineError, SinkError, SourceError
+from config.errors import AvatarError, SinkError, SourceError
 from config.schema import CameraSettings, OutputSettings, Settings
 from control.actions import Actions
 from control.keys import Keys
@@ -31,7 +31,7 @@ from realtime.face import Face, open_tracker
 from realtime.frame import Frame, Image
 from realtime.metrics import Metrics
 from realtime.mjpeg import MjpegServer
-from realtime.pipeline import Capture, Inference, Pipeline
+from realtime.pipeline import Capture, Inference
 from realtime.puppeteer import Puppeteer, Status, Step
 from realtime.scene import Scene
 from realtime.sinks import MemorySink, Sink, open_sink
@@ -461,48 +461,3 @@ def test_the_walk_finds_a_scene_that_leaks(
     with pytest.raises(AssertionError, match=r"compose place, background green: memory shows"):
         walk(run, looks, compositions)
     run.close()
-
-
-class Fails:
-    """An engine that breaks after some pictures."""
-
-    def __init__(self, engine: Engine, error: Exception) -> None:
-        self._engine, self._error, self._left = engine, error, 3
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def generate(self, *given: Any) -> Image:
-        self._left -= 1
-        if self._left < 0:
-            raise self._error
-        return self._engine.generate(*given)
-
-
-@pytest.mark.parametrize("error", [EngineError("ONNX Runtime failed"), MemoryError("no more")])
-def test_an_error_in_the_engine_ends_the_run_and_shows_nothing(
-    engine: Engine, error: Exception
-) -> None:
-    """With the real threads: frames wait in the slots when it happens, and at the end."""
-    puppeteer = Puppeteer(Fails(engine, error), Looking(), SETTINGS)  # type: ignore[arg-type]
-    tracker = open_tracker(SETTINGS.tracking)
-    puppeteer.set_avatar(load_avatar(SHIPPED / "henrik.png", tracker, 512))
-    sink, looks = MemorySink(), Looks()
-    camera = Camera(time.perf_counter)
-    pipeline = Pipeline(lambda: camera, puppeteer, [sink], Metrics(), SETTINGS.camera)
-    with pytest.raises(type(error)):
-        pipeline.run(until=60.0)
-    looks.check("error in the engine", (("memory", frame.image) for frame in sink.frames))
-    assert looks.count > 0
-
-
-def test_stopping_in_the_middle_shows_nothing(engine: Engine) -> None:
-    puppeteer = Puppeteer(engine, Looking(), SETTINGS)
-    tracker = open_tracker(SETTINGS.tracking)
-    puppeteer.set_avatar(load_avatar(SHIPPED / "henrik.png", tracker, 512))
-    sink, looks = MemorySink(repeat_fps=30), Looks()
-    camera = Camera(time.perf_counter)
-    pipeline = Pipeline(lambda: camera, puppeteer, [sink], Metrics(), SETTINGS.camera)
-    pipeline.run(until=lambda: sink.count >= 3)
-    looks.check("shutdown", (("memory", frame.image) for frame in sink.frames))
-    assert looks.count >= 3

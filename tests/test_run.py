@@ -1,9 +1,5 @@
 """``puppetcam run``, through the command line, with the shipped networks."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +8,6 @@ import pytest
 import pyvirtualcam
 from performed import NTSC, faces, read_video, write_avatar, write_video
 
-import models.bundle
 from config.errors import SinkError
 from config.schema import OutputSettings, Settings
 from models.published import file_hash
@@ -203,31 +198,3 @@ def test_mistakes_are_told_in_one_line(
     with pytest.raises(SystemExit) as caught:
         main(["run", "--sauce", "performer"])
     assert caught.value.code == 2
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
-def test_sigterm_ends_it_and_prints_the_summary(avatar: Path, tmp_path: Path) -> None:
-    film = tmp_path / "film.mp4"
-    arguments = ["--avatar", str(avatar), "--source", "performer", "--sink", f"file:{film}"]
-    bundle = f"engine.bundle={models.bundle.DEFAULT}"
-    with subprocess.Popen(
-        [sys.executable, "-m", "puppetcam", "run", *arguments, bundle],
-        cwd=ROOT,
-        env=os.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
-        assert child.stderr is not None
-        said = []
-        for line in child.stderr:  # until the first picture
-            said.append(line)
-            if line.startswith(("calibrating", "live")):
-                break
-        child.send_signal(signal.SIGTERM)
-        out, rest = child.communicate(timeout=60)
-    assert child.returncode == 0, "".join(said) + rest
-    assert "Traceback" not in rest
-    assert "frames delivered" in out
-    assert len(read_video(film)[0]) >= 1
-    assert read_credentials(film).state == "valid"

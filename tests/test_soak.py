@@ -20,7 +20,8 @@ PICTURE = np.zeros((4, 4, 3), np.uint8)
 
 
 def ran(last: Row, **changes: object) -> Soak:
-    found = Soak((FIRST, last), changes=8, recentres=2, losses=2, returns=2, failed=())
+    warming = replace(FIRST, memory_mb=200.0, threads=5, files=5, age_p50_ms=5.0)
+    found = Soak((warming, FIRST, last), changes=8, recentres=2, losses=2, returns=2, failed=())
     return replace(found, **changes)  # type: ignore[arg-type]
 
 
