@@ -4,8 +4,10 @@ The package is optional, and does not replace ONNX Runtime. It reads the same fi
 graph says is int8 runs in int8, the rest in fp32.
 """
 
+import ctypes
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +152,10 @@ class _Graph:
             "PERF_COUNT": profile,
         }
         try:
-            core = openvino.Core()
-            model = core.read_model(path)
-            compiled = core.compile_model(model, "CPU", options)
+            with kept_signal_stack():
+                core = openvino.Core()
+                model = core.read_model(path)
+                compiled = core.compile_model(model, "CPU", options)
             self._request: Any = compiled.create_infer_request()
             self.device = "+".join(compiled.get_property("EXECUTION_DEVICES"))
             # Names of the model: a compiled output may have those of the nodes before it as well.
@@ -172,6 +175,30 @@ class _Graph:
             self._request.infer()
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed: {_reason(error)}") from error
+
+
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of Linux."""
+
+    _fields_ = (("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def kept_signal_stack() -> Iterator[None]:
+    """Give the thread back the stack on which its signals are handled.
+
+    OpenVINO's CPU plugin sets one of its own and frees it when the last graph is closed: the next
+    Ctrl-C would end the process where it stands, recordings unfinished.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    library, before = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
 
 
 def _held(openvino: Any, bind: Any, ports: Any) -> dict[str, NDArray[np.float32]]:

@@ -89,3 +89,24 @@ def test_a_runtime_that_does_not_read_the_format_is_told(bundle: Bundle) -> None
     settings = EngineSettings(bundle=str(bundle.path), runtime="torchscript")
     with pytest.raises(EngineError, match=r"runtime=torchscript does not run onnx bundles .*auto"):
         open_engine(settings)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signal stacks are looked after on Linux")
+def test_a_signal_after_it_was_closed_does_not_end_the_process() -> None:
+    code = """
+import signal
+from config.schema import EngineSettings
+from models.bundle import DEFAULT, open_bundle
+from realtime.openvino_engine import OpenVinoEngine
+OpenVinoEngine(open_bundle(DEFAULT), EngineSettings(threads=1)).close()
+signal.signal(signal.SIGINT, lambda number, frame: print("told"))
+signal.raise_signal(signal.SIGINT)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout) == (0, "told\n"), found.stderr
