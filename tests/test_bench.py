@@ -88,7 +88,8 @@ def test_networks_alone_are_measured_without_their_first_steps() -> None:
 def test_another_avatar_is_seen_by_its_pixels() -> None:
     red, blue = (np.full((512, 512, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 200)))
     settings = load_settings()
-    change = ChangeWatcher(Avatar("red", red), Avatar("blue", blue), settings, asked_at=5.0)
+    change = ChangeWatcher(Avatar("red", red), Avatar("blue", blue), settings)
+    change.ask(5.0)
     still_red = Scene(Avatar("", red // 2 + 60), settings.output, carries=False).compose(
         red // 2 + 60
     )[0]  # moved, lit otherwise: still nearer to red
@@ -103,7 +104,8 @@ def test_another_avatar_is_seen_by_its_pixels() -> None:
     found = change.outcome(33.0)
     assert found is not None
     assert (found.shown_ms, found.gap_ms) == (pytest.approx(210), pytest.approx(190))
-    never = ChangeWatcher(Avatar("red", red), Avatar("blue", blue), settings, asked_at=5.0)
+    never = ChangeWatcher(Avatar("red", red), Avatar("blue", blue), settings)
+    never.ask(5.0)
     never.see(still_red, 14.9)
     assert never.over(5.0 + LONGEST_CHANGE_S)
 
