@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 BACKGROUNDS = ("avatar", "green", "alpha")
 """Those that are no files."""
+_MATTES = 9
+"""Avatars whose mattes are kept: as many as have keys."""
 
 
 class Composer:
@@ -132,6 +134,8 @@ class Composer:
     def _matte(self, avatar: Avatar) -> Matte:
         if id(avatar) not in self._mattes:
             self._mattes[id(avatar)] = avatar, matte_of(avatar)
+            if len(self._mattes) > _MATTES:  # of a picture that was read anew, say
+                del self._mattes[next(iter(self._mattes))]
         return self._mattes[id(avatar)][1]
 
 

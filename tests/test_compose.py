@@ -1,8 +1,10 @@
 """Scenes that change while pictures go on."""
 
+import gc
 import logging
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import cv2
@@ -202,3 +204,15 @@ def test_making_a_scene_at_720p_is_quick() -> None:
     began = time.process_time()
     Composer(OutputSettings(width=1280, height=720), carries=True).show(avatar())
     assert time.process_time() - began < 2
+
+
+def test_avatars_long_gone_are_let_go() -> None:
+    composer = Composer(output(background="green"), carries=True)
+    first = avatar()
+    seen = weakref.ref(first.full)  # type: ignore[arg-type]
+    composer.show(first)
+    del first
+    for _ in range(20):  # a picture that is read anew, say
+        composer.show(avatar())
+    gc.collect()
+    assert seen() is None
