@@ -242,11 +242,9 @@ def measure_tells(target: str, seconds: float | None, tracking: "TrackingSetting
         raise SourceError(f"--tells wants a film, {target} is still pictures; leave --tells away")
     tracker, watcher = open_tracker(tracking), Watcher()
     with closing(_open(target)) as source:
-        first_s = None
         for image, at_s in _pictures(source, seconds or (LIVE_S if source.live else LOOK_S)):
-            first_s = at_s if first_s is None else first_s
             face = tracker.track(image, at_s)
-            watcher.see(image, face.landmarks if face else None, at_s - first_s)
+            watcher.see(image, face.landmarks if face else None, at_s)
     return watcher.tells(sound_of(path) if path.is_file() else None)
 
 
