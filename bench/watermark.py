@@ -94,11 +94,13 @@ def write_noisy(path: Path) -> None:
     cv2.imwrite(str(path), cv2.cvtColor(noisy, cv2.COLOR_RGB2BGR))
 
 
-def survival(films: Sequence[Path]) -> str:
-    """Markdown: z after each treatment, and whether the recording could still be read."""
+def survival(films: Sequence[Path], only: Sequence[str]) -> str:
+    """Markdown: z after each treatment, or ``only`` some, and whether the recording could still be
+    read."""
     lines = ["| treatment | " + " | ".join(path.stem for path in films) + " |"]
     lines.append("| --- |" + " --- |" * len(films))
-    for name, treatment in TREATMENTS.items():
+    for name in only or TREATMENTS:
+        treatment = TREATMENTS[name]
         cells = []
         for path in films:
             treated: Film = treatment(frames(path))
@@ -233,7 +235,7 @@ def _write_lossless(path: Path, film: Sequence[Image]) -> None:
 
 def least_contrast_seen(rate_hz: float) -> float:
     """Contrast of the grating that is seen best of all that swing at this rate: Kelly 1979, Motion
-    and vision II, eq. 8."""
+    and vision II."""
     cycles = np.geomspace(0.1, 30, 400)
     speed, turns = rate_hz / cycles, 2 * math.pi * cycles
     seen = (6.1 + 7.3 * np.abs(np.log10(speed / 3)) ** 3) * speed * turns**2
@@ -282,7 +284,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     film.add_argument("--unmarked", action="store_true", help="for null")
     film.add_argument("--settings", nargs="*", default=[], metavar="group.key=value")
     what.add_parser("noisy").add_argument("picture", type=Path)
-    what.add_parser("survival").add_argument("films", type=Path, nargs="+")
+    lives_on = what.add_parser("survival")
+    lives_on.add_argument("films", type=Path, nargs="+")
+    lives_on.add_argument("--only", nargs="*", default=[], choices=TREATMENTS, metavar="TREATMENT")
     null = what.add_parser("null")
     null.add_argument("folders", type=Path, nargs="+")
     null.add_argument("--keys", type=int, default=80, help="random pilots for each stretch")
@@ -302,7 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         case "noisy":
             write_noisy(arguments.picture)
         case "survival":
-            survival(arguments.films)
+            survival(arguments.films, arguments.only)
         case "null":
             print(measure_null(arguments.folders, arguments.keys, arguments.anywhere))
         case "look":

@@ -117,7 +117,7 @@ def luminance(level: np.ndarray) -> np.ndarray:
 
 
 def least_contrast_seen() -> float:
-    """Kelly 1979, Motion and vision II, eq. 8: contrast of the grating that is seen best of all
+    """Kelly 1979, Motion and vision II: contrast of the grating that is seen best of all
     that swing 1.25 times a second."""
     cycles = np.geomspace(0.1, 30, 400)
     speed, turns = 1.25 / cycles, 2 * math.pi * cycles
