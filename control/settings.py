@@ -22,6 +22,8 @@ LIVE = frozenset(
         "motion.adapt_scale",
         "motion.recentre_s",
         "motion.limit",
+        "motion.expression",
+        "motion.turn",
         "label.enabled",
         "label.text",
         "label.position",

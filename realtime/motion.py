@@ -138,7 +138,9 @@ class Motion:
             height = float(np.ptp(keypoints.value[:, 1]))
         self._face_width = WIDTH_OF_FACE * height
         basis = np.stack(columns, axis=1)
-        self._projector = np.asarray(basis @ np.linalg.pinv(basis), np.float32)
+        inverse = np.linalg.pinv(basis)
+        self._projector = np.asarray(basis @ inverse, np.float32)
+        self._turning = np.asarray(basis[:, 3:] @ inverse[3:], np.float32)
 
     def zoom(self, factor: float) -> None:
         """Make the stage ``factor`` times as large at once: the avatar's face gets smaller."""
@@ -232,9 +234,10 @@ class Motion:
         avatar: Any = self._avatar
         adapt = self.settings.adapt_scale
         moved = relative_motion(avatar, driving, initial, adapt)
-        moved = self._limited(moved, avatar)
         if not self._is_face:
-            return moved
+            return self._limited(moved, avatar)
+        gain = self.settings.expression
+        moved = self._limited(moved, avatar, gain, self.settings.turn)
         scale = float(motion_scale(avatar.value, initial.value)) if adapt else 1.0
         value = retarget(
             moved.value,
@@ -242,13 +245,17 @@ class Motion:
             driving.value,
             initial.value,
             scale=scale,
+            gain=gain,
             blinks=self._blinks,
             now=now,
         )
         return Keypoints(value, moved.jacobian)
 
-    def _limited(self, moved: Keypoints, avatar: Keypoints) -> Keypoints:
+    def _limited(
+        self, moved: Keypoints, avatar: Keypoints, gain: float = 1.0, turn: float = 1.0
+    ) -> Keypoints:
         """Stop the head softly at ``settings.limit``; lids and lips keep their own movement.
+        ``gain``: of the expression; ``turn``: of turns and nods, what goes with the depth.
 
         The displacement is split into what a linear map of the face (with its depth) explains, the
         head's, and the rest, the expression's. All of the head's part shrinks by one factor.
@@ -256,9 +263,10 @@ class Motion:
         limit = self.settings.limit * self._face_width
         shift = moved.value - avatar.value
         head = self._projector @ shift
+        rest = (shift - head) * np.float32(gain)
+        head = head + (self._turning @ shift) * np.float32(turn - 1)
         travel = float(np.hypot(*head.T).max())
         factor = np.float32(soft_limit(travel, limit) / max(travel, 1e-9))
-        rest = shift - head
         own = np.hypot(*rest.T)
         rest = rest * (soft_limit(own, limit) / np.maximum(own, 1e-9))[:, None]
         value = np.asarray(avatar.value + head * factor + rest, np.float32)

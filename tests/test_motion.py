@@ -20,6 +20,7 @@ LOWER = indices("right_lid_lower_outer", "right_lid_lower", "right_lid_lower_inn
 LIP_UPPER = indices("inner_lip_upper_right", "inner_lip_upper", "inner_lip_upper_left")
 LIP_LOWER = indices("inner_lip_lower_right", "inner_lip_lower", "inner_lip_lower_left")
 DT = 1 / 30
+AS_IT_IS = MotionSettings(expression=1.0, turn=1.0)
 
 
 def avatar_of(**look: float) -> Keypoints:
@@ -30,7 +31,7 @@ def avatar_of(**look: float) -> Keypoints:
 
 def started(avatar: Keypoints | None = None, driver: np.ndarray | None = None, **changes) -> Motion:
     """Motion with a neutral reference taken at time 0."""
-    motion = Motion(replace(MotionSettings(), **changes), tuple(NAMES), 1.0)
+    motion = Motion(replace(AS_IT_IS, **changes), tuple(NAMES), 1.0)
     motion.set_avatar(avatar or avatar_of())
     neutral = face() if driver is None else driver
     motion.take_reference(keypoints_of(neutral), neutral, 0.0)
@@ -246,6 +247,35 @@ def test_blinks_and_speech_survive_the_limit() -> None:
     assert gap(speaking.value, LIP_UPPER, LIP_LOWER) > 0.1
 
 
+def test_gains_take_expression_and_turns_further_and_nothing_else() -> None:
+    avatar = avatar_of()
+    nose, rim = indices("nose_tip"), indices("temple_right", "temple_left")
+
+    def turned(value: np.ndarray) -> float:
+        return float(value[nose, 0].mean() - value[rim, 0].mean())
+
+    plain, further = started(avatar), started(avatar, expression=1.5, turn=1.5)
+    ahead = turned(avatar.value)
+    yaw = face(yaw=8.0)
+    assert turned(driven(further, yaw).value) - ahead == pytest.approx(
+        1.5 * (turned(driven(plain, yaw).value) - ahead), rel=0.02
+    )
+    speech = face(mouth=0.1)
+    assert gap(driven(further, speech).value, LIP_UPPER, LIP_LOWER) == pytest.approx(
+        1.5 * gap(driven(plain, speech).value, LIP_UPPER, LIP_LOWER), rel=0.02
+    )
+    half = face(lids=0.8)
+    own, less, least = (gap(one) for one in (
+        avatar.value, driven(plain, half).value, driven(further, half).value
+    ))  # fmt: skip
+    assert own - least == pytest.approx(1.5 * (own - less), rel=0.02)
+    for shift in ((9, 0), (0, -7)):
+        moved = face() + np.float32(shift)
+        np.testing.assert_allclose(
+            driven(further, moved).value, driven(plain, moved).value, atol=1e-5
+        )
+
+
 def test_soft_limit_is_the_identity_below_the_knee_and_never_exceeds_the_limit() -> None:
     x = np.linspace(0, 50, 4001)
     y = soft_limit(x, 2.0)
@@ -326,7 +356,7 @@ def test_looks_tell_what_they_name() -> None:
 
 def test_the_avatar_does_not_jump_while_references_are_replaced() -> None:
     """From a bad first frame (turned, mouth open) over better ones to a good one."""
-    motion = Motion(MotionSettings(), tuple(NAMES), 1.0)
+    motion = Motion(AS_IT_IS, tuple(NAMES), 1.0)
     motion.set_avatar(avatar_of())
     shown = []
     for i in range(120):
@@ -339,7 +369,7 @@ def test_the_avatar_does_not_jump_while_references_are_replaced() -> None:
 
 
 def test_the_avatar_moves_half_a_second_after_the_first_face() -> None:
-    motion = Motion(MotionSettings(), tuple(NAMES), 1.0)
+    motion = Motion(AS_IT_IS, tuple(NAMES), 1.0)
     motion.set_avatar(avatar_of())
     assert not motion.ready(0.0)
     driven(motion, face(), 10.0)
@@ -428,7 +458,7 @@ def test_known_driver_moves_the_avatar_at_once_and_as_before(
     expected = [driven(before, face(yaw=yaw, mouth=mouth)) for yaw, mouth in scene]
     known = before.calibration
     assert known is not None
-    later = Motion(MotionSettings(), tuple(NAMES), 1.0)
+    later = Motion(AS_IT_IS, tuple(NAMES), 1.0)
     later.set_avatar(avatar_of())
     later.resume(known)
     assert not later.calibrating
@@ -447,7 +477,7 @@ def test_known_driver_moves_the_avatar_at_once_and_as_before(
 def test_known_driver_is_zoomed_as_asked_and_can_recentre() -> None:
     known = started().calibration
     assert known is not None
-    zoomed = Motion(MotionSettings(), tuple(NAMES), 1.25)
+    zoomed = Motion(AS_IT_IS, tuple(NAMES), 1.25)
     zoomed.set_avatar(avatar_of())
     zoomed.resume(known)
     driven(zoomed, face())
