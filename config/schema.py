@@ -88,9 +88,9 @@ class MotionSettings:
     """Largest travel of a keypoint from the avatar's, in face widths, 0.01 to 10; motion eases
     into it."""
     expression: float = 1.3
-    """How far lids, lips, brows and gaze move for the driver's, 0 to 2. Networks make a movement
-    smaller than its keypoints say; 1 hands on the keypoints as they are. For bundles whose keypoints
-    are landmarks."""
+    """How far lips, brows and gaze move for the driver's, 0 to 2. Networks make a movement smaller
+    than its keypoints say; 1 hands on the keypoints as they are. For bundles whose keypoints are
+    landmarks."""
     turn: float = 1.3
     """The same for turns and nods of the head."""
 

@@ -87,8 +87,8 @@ def retarget(
 
     ``moved``: the avatar's landmarks after the transfer; ``avatar``: before it; ``driving``,
     ``initial``: the driver's, now and neutral; ``scale``: avatar's face size over the driver's;
-    ``gain``: how far lids and lips go for the driver's; ``blinks`` sees the driver's lids at
-    ``now``, seconds.
+    ``gain``: how far lips go for the driver's; ``blinks`` sees the driver's lids at ``now``,
+    seconds.
     """
     result = moved.copy()
     driver_growth = growth(driving, initial)
@@ -99,8 +99,7 @@ def retarget(
         ratios.append(_gap(driving, corners, upper, lower) / (neutral * driver_growth))
     blinks.see(sum(ratios) / 2, now)
     for eye, ratio in zip(_EYES, ratios, strict=True):
-        opening = 1 + gain * (openness(ratio, blinks.closed) - 1)
-        _set_lids(result, avatar, eye, min(max(opening, 0.0), WIDE), avatar_growth)
+        _set_lids(result, avatar, eye, openness(ratio, blinks.closed), avatar_growth)
     _set_lips(result, driving, initial, driver_growth, gain * scale * avatar_growth)
     return result
 

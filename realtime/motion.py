@@ -46,6 +46,9 @@ _FORWARD |= {"nose_tip": 0.49, "bridge": 0.38, "nostril": 0.34, "mouth": 0.28, "
 _FORWARD |= {"chin": 0.28, "forehead": 0.29}
 
 _TEMPLES = indices("temple_right", "temple_left")
+_ACTING = np.array(
+    [[any(part in name for part in ("mouth", "lip", "brow", "iris"))] for name in NAMES], np.float32
+)
 
 
 class Reference(NamedTuple):
@@ -237,7 +240,7 @@ class Motion:
         if not self._is_face:
             return self._limited(moved, avatar)
         gain = self.settings.expression
-        moved = self._limited(moved, avatar, gain, self.settings.turn)
+        moved = self._limited(moved, avatar, 1 + _ACTING * (gain - 1), self.settings.turn)
         scale = float(motion_scale(avatar.value, initial.value)) if adapt else 1.0
         value = retarget(
             moved.value,
@@ -252,10 +255,10 @@ class Motion:
         return Keypoints(value, moved.jacobian)
 
     def _limited(
-        self, moved: Keypoints, avatar: Keypoints, gain: float = 1.0, turn: float = 1.0
+        self, moved: Keypoints, avatar: Keypoints, gain: Any = 1.0, turn: float = 1.0
     ) -> Keypoints:
         """Stop the head softly at ``settings.limit``; lids and lips keep their own movement.
-        ``gain``: of the expression; ``turn``: of turns and nods, what goes with the depth.
+        ``gain``: of each keypoint's expression, (K, 1); ``turn``: of turns and nods, what goes with the depth.
 
         The displacement is split into what a linear map of the face (with its depth) explains, the
         head's, and the rest, the expression's. All of the head's part shrinks by one factor.
@@ -263,7 +266,7 @@ class Motion:
         limit = self.settings.limit * self._face_width
         shift = moved.value - avatar.value
         head = self._projector @ shift
-        rest = (shift - head) * np.float32(gain)
+        rest = (shift - head) * np.asarray(gain, np.float32)
         head = head + (self._turning @ shift) * np.float32(turn - 1)
         travel = float(np.hypot(*head.T).max())
         factor = np.float32(soft_limit(travel, limit) / max(travel, 1e-9))

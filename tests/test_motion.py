@@ -264,11 +264,8 @@ def test_gains_take_expression_and_turns_further_and_nothing_else() -> None:
     assert gap(driven(further, speech).value, LIP_UPPER, LIP_LOWER) == pytest.approx(
         1.5 * gap(driven(plain, speech).value, LIP_UPPER, LIP_LOWER), rel=0.02
     )
-    half = face(lids=0.8)
-    own, less, least = (gap(one) for one in (
-        avatar.value, driven(plain, half).value, driven(further, half).value
-    ))  # fmt: skip
-    assert own - least == pytest.approx(1.5 * (own - less), rel=0.02)
+    half = face(lids=0.5)
+    assert gap(driven(further, half).value) == pytest.approx(gap(driven(plain, half).value))
     for shift in ((9, 0), (0, -7)):
         moved = face() + np.float32(shift)
         np.testing.assert_allclose(
