@@ -258,7 +258,8 @@ class Motion:
         self, moved: Keypoints, avatar: Keypoints, gain: Any = 1.0, turn: float = 1.0
     ) -> Keypoints:
         """Stop the head softly at ``settings.limit``; lids and lips keep their own movement.
-        ``gain``: of each keypoint's expression, (K, 1); ``turn``: of turns and nods, what goes with the depth.
+        ``gain``: of each keypoint's expression, (K, 1); ``turn``: of turns and nods, which is what
+        goes with the depth.
 
         The displacement is split into what a linear map of the face (with its depth) explains, the
         head's, and the rest, the expression's. All of the head's part shrinks by one factor.
