@@ -5,14 +5,15 @@ VENV = .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-e2e lint check clean
+.PHONY: help demo test test-e2e test-kernel lint check clean
 
 help:
-	@echo "make demo      install into .venv and write demo.mp4: no camera, GPU or display needed"
-	@echo "make test      install what the tests need and run them all"
-	@echo "make test-e2e  tests with a real browser, OBS and display; skipped where one is missing"
-	@echo "make check     format, lint, strict types and tests"
-	@echo "make clean     remove .venv and what was built"
+	@echo "make demo         install into .venv and write demo.mp4: no camera, GPU or display needed"
+	@echo "make test         install what the tests need and run them all"
+	@echo "make test-e2e     tests with a real browser, OBS and display; skipped where one is missing"
+	@echo "make test-kernel  tests with a kernel's own cameras, in a virtual machine (Debian, amd64)"
+	@echo "make check        format, lint, strict types and tests"
+	@echo "make clean        remove .venv and what was built"
 
 demo: $(VENV)/app.stamp
 	$(PY) -m puppetcam demo
@@ -22,6 +23,9 @@ test: $(VENV)/test.stamp
 
 test-e2e: $(VENV)/test.stamp
 	$(PY) -m pytest -rs tests/e2e
+
+test-kernel: $(VENV)/test.stamp
+	$(PY) tests/e2e/kernel/run.py
 
 lint: $(VENV)/test.stamp
 	$(PY) -m ruff format --check .

@@ -92,7 +92,11 @@ def trouble(found: Loopback, device: str | None = None) -> tuple[str, str] | Non
         )
     asked = [one for one in found.devices if device in (None, one.path)]
     if not found.devices:
-        return "v4l2loopback is loaded without a device", RELOAD
+        return (
+            "v4l2loopback is loaded without a device that takes pictures (with exclusive_caps=1 "
+            "one that was written to before takes none)",
+            RELOAD,
+        )
     if not asked:
         there = ", ".join(one.path for one in found.devices)
         fix = f"give virtualcam:{found.devices[0].path}"

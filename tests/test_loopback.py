@@ -31,7 +31,7 @@ def test_without_exclusive_caps_a_device_takes_writers_again_and_again() -> None
     [
         (Loopback(), None, "v4l2loopback is not installed", INSTALL),
         (Loopback(installed=True), None, "v4l2loopback is not loaded", MODPROBE),
-        (replace(LOADED, devices=()), None, "is loaded without a device", RELOAD),
+        (replace(LOADED, devices=()), None, "one that was written to before takes none", RELOAD),
         (LOADED, "/dev/video9", "/dev/video9 is no device of", "give virtualcam:/dev/video4"),
         (
             replace(LOADED, devices=(replace(FREE, allowed=False),)),
