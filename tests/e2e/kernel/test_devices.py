@@ -18,6 +18,7 @@ import pytest
 from bench.counter import draw_counter
 from config.errors import SinkError, SourceError
 from config.schema import CameraSettings, OutputSettings
+from realtime import camera, watched
 from realtime.camera import CameraOpener, open_source
 from realtime.devices import list_cameras
 from realtime.frame import Frame
@@ -32,6 +33,13 @@ CAMERA = CameraSettings(width=320, height=180)
 OUTPUT = OutputSettings(width=320, height=240, fps=10)
 SLOW_S = 300.0
 """Longest wait: the machine is emulated."""
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an emulated machine a camera may take long to open."""
+    monkeypatch.setattr(camera, "FIRST_PICTURE_S", 30.0)
+    monkeypatch.setattr(watched, "OPEN_S", SLOW_S)
 
 
 def load(*words: str) -> None:
@@ -98,10 +106,10 @@ def disconnect(node: Path) -> None:
 def test_a_webcam_is_listed_once_and_names_the_program_that_holds_it(
     webcam: Path, tmp_path: Path
 ) -> None:
-    (camera,) = list_cameras(detailed=True)
-    assert (camera.path, camera.name, camera.driver) == (str(webcam), "vivid-000-vid-cap", "vivid")
-    assert camera.users == ()
-    assert {(mode.width, mode.height) for mode in camera.modes} >= {(320, 180), (1920, 1080)}
+    (one,) = list_cameras(detailed=True)
+    assert (one.path, one.name, one.driver) == (str(webcam), "vivid-000-vid-cap", "vivid")
+    assert one.users == ()
+    assert {(mode.width, mode.height) for mode in one.modes} >= {(320, 180), (1920, 1080)}
     with closing(Reader(webcam, tmp_path / "reader")) as reader:
         wait_until(reader.pictures, "the other program has a picture")
         assert [user.pid for user in list_cameras(detailed=True)[0].users] == [reader.pid]
