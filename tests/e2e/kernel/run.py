@@ -43,9 +43,9 @@ mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=262144,cache=loose host /m
 mount -t proc proc /mnt/proc; mount -t sysfs sysfs /mnt/sys; mount -t devtmpfs dev /mnt/dev
 mount -t tmpfs memory /mnt/run
 mkdir -m 700 /mnt/run/tests
-chroot /mnt /usr/bin/env -i PATH={path} HOME=/run/tests TMPDIR=/run/tests \\
-    PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 E2E_MODULES={tree} /bin/sh -c 'cd {root} && {python} -m pytest -v -rA \\
-    --color=no -p no:cacheprovider tests/e2e/kernel --basetemp=/run/tests/pytest; echo "{end} $?"'
+chroot /mnt /usr/bin/env -i PATH={path} HOME=/run/tests TMPDIR=/run/tests OMP_NUM_THREADS=1 \\
+    PYTHONDONTWRITEBYTECODE=1 E2E_MODULES={tree} /bin/sh -c 'cd {root} && {python} -m pytest -v \\
+    -rA --color=no -p no:cacheprovider tests/e2e/kernel --basetemp=/run/tests/t; echo "{end} $?"'
 poweroff -f
 """
 
