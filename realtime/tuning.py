@@ -1,4 +1,5 @@
-"""Chooses runtime, precision and threads by trying them for about a second, once a machine.
+"""Chooses runtime, precision and threads by trying them, for about a second of each start until all
+are tried.
 
 What is chosen is remembered in the cache folder, under everything that it hangs on: the machine,
 the bundle and what was made of it, the versions of the runtimes, what the settings leave open. It
@@ -38,6 +39,9 @@ FILE = "engine.json"
 """In the cache folder."""
 TRIAL_S = 0.15
 """How long each way is timed, once it is open and warm."""
+BUDGET_S = 0.5
+"""No further way is tried at this start once so much time is spent; the next start goes on.
+OpenVINO alone takes a second to open, and the first picture is to be there within two."""
 LEAST_STEPS = 5
 GAIN = 0.95
 """A later way is taken for less than so much of the time of an earlier one: equal ones would change
@@ -78,6 +82,8 @@ class Choice:
     remembered: bool = False
     busy: float = 0.0
     """Share of all processors that other programs used during the trials, 0..1."""
+    complete: bool = True
+    """False: more is tried at the next start."""
 
 
 def others_s() -> float:
@@ -94,10 +100,12 @@ def choose(
     folder: Path | None = None,
     clock: Callable[[], float] = time.perf_counter,
     others: Callable[[], float] = others_s,
+    budget_s: float = BUDGET_S,
 ) -> Choice:
     """Fill what ``settings`` leave open, with what was found best here before, or is now.
 
     ``folder``: where choices are kept, default the cache folder. ``others``: see ``others_s``.
+    ``budget_s``: see ``BUDGET_S``.
     Raises BundleError, and EngineError or MissingPackageError where no way works.
     """
     bundle = open_bundle(None if settings.bundle == "default" else Path(settings.bundle))
@@ -108,19 +116,19 @@ def choose(
     file = (folder or cache_folder()) / FILE
     key = _key(settings, bundle)
     kept = _read(file)
-    found = _understood(kept.get(key), settings)
-    if found is not None:
-        return found
+    known, complete = _understood(kept.get(key))
+    if complete:
+        return Choice(_filled(settings, known[0]), known, remembered=True)
     began, before = clock(), others()
-    trials = _tried(ways, settings, bundle, clock)
+    trials, complete = _tried(ways, settings, bundle, clock, known, began + budget_s)
     processors = max(clock() - began, 1e-3) * (psutil.cpu_count() or 1)
     busy = min(max((others() - before) / processors, 0.0), 1.0)
-    choice = Choice(_filled(settings, trials[0]), trials, busy=busy)
+    choice = Choice(_filled(settings, trials[0]), trials, busy=busy, complete=complete)
     if busy >= BUSY:
         _log.info("the choice of the runtime is not remembered: other programs ran beside it")
         return choice
     kept.pop(key, None)
-    kept[key] = [asdict(trial) for trial in trials]
+    kept[key] = {"trials": [asdict(trial) for trial in trials], "complete": complete}
     _write(file, dict(list(kept.items())[-MOST_KEPT:]))
     return choice
 
@@ -156,15 +164,24 @@ def _tried(
     settings: EngineSettings,
     bundle: Bundle,
     clock: Callable[[], float],
-) -> list[Trial]:
-    """All trials, the best first. Raises the last way's error where none works."""
+    known: Sequence[Trial],
+    until: float,
+) -> tuple[list[Trial], bool]:
+    """All trials, the best first, those that are known among them, none begun after ``until``; and
+    whether none is left. Raises the last way's error where none works."""
     trials: list[Trial] = []
     best: Trial | None = None
+    complete = True
 
     def attempt(way: EngineSettings) -> None:
-        nonlocal best
+        nonlocal best, complete
+        what = way.runtime, way.precision, runtime_threads(way)
+        trial = next((t for t in known if (t.runtime, t.precision, t.threads) == what), None)
+        if trial is None and best is not None and clock() > until:
+            complete = False
+            return
         try:
-            trial = _trial(way, bundle, clock)
+            trial = trial or _trial(way, bundle, clock)
         except (EngineError, MissingPackageError) as error:
             if way is ways[-1] and not trials:
                 raise
@@ -184,7 +201,7 @@ def _tried(
     if not settings.threads:
         for threads in _counts(best.threads):
             attempt(replace(_filled(settings, best), threads=threads))
-    return [best, *(trial for trial in trials if trial is not best)]
+    return [best, *(trial for trial in trials if trial is not best)], complete
 
 
 def torch_has_card() -> bool:
@@ -257,19 +274,20 @@ def _key(settings: EngineSettings, bundle: Bundle) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _understood(found: Any, settings: EngineSettings) -> Choice | None:
-    """What was remembered; None where it is not what this module writes."""
+def _understood(found: Any) -> tuple[list[Trial], bool]:
+    """The trials that were remembered, and whether all were made; none where it is not what this
+    module writes."""
     try:
         trials = [
             Trial(str(one["runtime"]), str(one["precision"]), int(one["threads"]), float(one["ms"]))
-            for one in found
+            for one in found["trials"]
         ]
-        best = trials[0]
+        best, complete = trials[0], found["complete"] is True
     except (TypeError, KeyError, ValueError, IndexError):
-        return None
+        return [], False
     if best.runtime not in get_args(Runtime) or best.precision not in get_args(Precision):
-        return None
-    return Choice(_filled(settings, best), trials, remembered=True)
+        return [], False
+    return trials, complete
 
 
 def _read(file: Path) -> dict[str, Any]:

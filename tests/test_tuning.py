@@ -1,11 +1,13 @@
 """The choice of runtime, precision and threads: made once, remembered, and never obeyed blindly."""
 
 import json
+import math
 import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from realtime.engine import open_engine
 from realtime.tuning import BUSY, FILE, Trial, others_s
 
 # Whatever else runs where the tests do.
-choose = partial(realtime.tuning.choose, others=lambda: 0.0)
+choose = partial(realtime.tuning.choose, others=lambda: 0.0, budget_s=math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +145,10 @@ def test_another_bundle_version_or_setting_is_measured_anew(
 
 @pytest.mark.parametrize("text", ["no json", "[]", '{"KEY": 1}', '{"KEY": [{"runtime": "x"}]}',
                                   '{"KEY": [{"runtime": "x", "precision": "fp32", "threads": 1, '
-                                  '"ms": 1}]}'])  # fmt: skip
+                                  '"ms": 1}]}',
+                                  '{"KEY": {"trials": [], "complete": true}}',
+                                  '{"KEY": {"trials": [{"runtime": "x", "precision": "fp32", '
+                                  '"threads": 1, "ms": 1}], "complete": true}}'])  # fmt: skip
 def test_a_damaged_memory_is_measured_anew(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
@@ -163,12 +168,31 @@ def test_a_folder_that_cannot_be_written_costs_no_more_than_the_memory(
     assert choose(settings(bundle), tmp_path / "file").settings.precision == "fp32"
 
 
+def test_a_start_spends_its_budget_and_the_next_one_goes_on(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ms = {("onnxruntime", "fp32", 4): 40, ("onnxruntime", "int8", 4): 20}
+    ms |= {("openvino", "int8", 4): 15, ("openvino", "int8", 2): 12}
+    watch = Stopwatch(monkeypatch, ms)
+    found = []
+    for _ in range(4):
+        now = iter(0.4 * number for number in range(99))  # what is looked at the clock for takes
+        choice = choose(settings(bundle), tmp_path, clock=now.__next__, budget_s=0.7)
+        found.append((len(watch.tried), choice.settings.runtime, choice.complete))
+        assert not choice.remembered or choice.complete
+    # Nothing is tried twice, and what is best so far runs meanwhile.
+    assert watch.tried == [*ms]
+    assert found[0][1:] == ("onnxruntime", False)
+    assert found[-1] == (4, "openvino", True)
+    assert found[0][0] < found[1][0] <= found[2][0]
+
+
 def test_a_choice_made_beside_other_programs_is_not_remembered(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Stopwatch(monkeypatch, {("onnxruntime", one, 4): 9 for one in ("fp32", "int8")})
     for used, kept in ((4 * BUSY + 0.1, False), (4 * BUSY - 0.1, True)):
-        now, others = iter((10.0, 11.0)), iter((50.0, 50.0 + used))  # in one second
+        now, others = chain([10.0], repeat(11.0)), iter((50.0, 50.0 + used))  # in one second
         found = choose(settings(bundle), tmp_path, clock=now.__next__, others=others.__next__)
         assert found.settings.precision == "fp32"
         assert found.busy == pytest.approx(used / 4)
