@@ -119,6 +119,11 @@ def _growth(
 ) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {"size": [], "keypoints": [], "threads": []}
     most, each = threads[-1], 0.3 * seconds
+    report("threads")
+    for bundle in bundles:
+        for count in threads:
+            row = asdict(time_bundle(bundle, count, each))
+            found["threads"].append(row | {"precision": bundle.precision})
     # The network of the usual size stands in both tables and is measured once.
     configs = [published_config(size=size) for size in SIZES]
     configs += [published_config(num_keypoints=count) for count in KEYPOINTS]
@@ -130,11 +135,7 @@ def _growth(
             times[key] = asdict(time_network(published_model, config, most, each))
     found["size"] = [times[size, 10] for size in SIZES]
     found["keypoints"] = [times[256, count] for count in KEYPOINTS]
-    report("threads, avatars, streams")
-    for bundle in bundles:
-        for count in threads:
-            row = asdict(time_bundle(bundle, count, each))
-            found["threads"].append(row | {"precision": bundle.precision})
+    report("avatars, streams")
     found["avatars"] = [in_a_process("avatars", count, seconds) for count in AVATARS]
     found["streams"] = [in_a_process("streams", count, 0.5 * seconds) for count in STREAMS]
     return found
