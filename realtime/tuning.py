@@ -144,8 +144,11 @@ def _ways(settings: EngineSettings, bundle: Bundle) -> list[EngineSettings]:
         ]
     card = settings.provider != "cpu" and cuda_is_offered()
     found = precisions(bundle)
-    # A card has no fast int8 for such graphs, a processor no fp16.
-    useful = [name for name in found if name != ("int8" if card else "fp16")] or list(found)
+    # A card has no fast int8 for such graphs, a processor no fp16. What is likely best is tried first:
+    # on a slow machine the first start has time for no other.
+    best, useless = ("fp16", "int8") if card else ("int8", "fp16")
+    useful = [name for name in found if name != useless] or list(found)
+    useful.sort(key=lambda name: name != best)
     wanted = useful if settings.precision == "auto" else [settings.precision]
     runtimes = ["onnxruntime"]
     if settings.runtime != "auto":
