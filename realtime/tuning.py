@@ -144,8 +144,8 @@ def _ways(settings: EngineSettings, bundle: Bundle) -> list[EngineSettings]:
         ]
     card = settings.provider != "cpu" and cuda_is_offered()
     found = precisions(bundle)
-    # A card has no fast int8 for such graphs, a processor no fp16. What is likely best is tried first:
-    # on a slow machine the first start has time for no other.
+    # A card has no fast int8 for such graphs, a processor no fp16. What is likely best is tried
+    # first: on a slow machine the first start has time for no other.
     best, useless = ("fp16", "int8") if card else ("int8", "fp16")
     useful = [name for name in found if name != useless] or list(found)
     useful.sort(key=lambda name: name != best)
