@@ -1,6 +1,7 @@
 """The driver's face never goes out: every state of a run, every sink, a camera picture full of
 marks that are known again, and the proof that they would be found."""
 
+import socket
 import threading
 import time
 import urllib.request
@@ -145,6 +146,34 @@ class Seen:
         pass
 
 
+class Receiver:
+    """Another machine that keeps all that ``udp://`` sends."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.settimeout(0.5)
+        self.path, self.address = path, f"udp://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep)
+        self._thread.start()
+
+    def _keep(self) -> None:
+        with self.path.open("wb") as file:
+            while True:
+                try:
+                    file.write(self._socket.recv(65536))
+                except TimeoutError:
+                    if self._over.is_set():
+                        return
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._socket.close()
+
+
 class Breaks(MemorySink):
     """A sink that fails when it has had enough."""
 
@@ -185,6 +214,7 @@ class Run:
         window = open_sink("window", output)
         assert isinstance(window, Window)
         self.files = [folder / "out.mp4", folder / "out.webm"]
+        self.stream = Receiver(folder / "stream.ts")
         self.sinks: list[Sink] = [
             self.memory,
             open_sink("virtualcam", output),
@@ -192,6 +222,7 @@ class Run:
             self.breaks,
             self.mjpeg,
             *(open_sink(f"file:{path}", output) for path in self.files),
+            open_sink(self.stream.address, output),
         ]
         self.virtual = virtual[0]
         metrics = Metrics(lambda: self.now)
@@ -268,6 +299,7 @@ class Run:
     def close(self) -> None:
         for sink in self.sinks:
             sink.close()
+        self.stream.close()
 
 
 class Looks:
@@ -413,8 +445,10 @@ def test_no_state_shows_the_camera_in_any_sink(
     # The preview is for the driver: he sees himself there, and nobody else does.
     preview = run.windows[Window.PREVIEW]
     assert shows_driving(cv2.resize(preview[6], (WIDTH, WIDTH)))
-    for path in run.files:
+    for path in (*run.files, run.stream.path):
+        before = looks.count
         looks.check(f"after the end, {path.name}", every_tenth(path))
+        assert looks.count > before
     assert looks.count > 200
 
 
