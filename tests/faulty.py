@@ -141,6 +141,8 @@ class Run:
         self.folder = folder
         self.errors: list[str] = []
         """Lines of the error output."""
+        # As from a terminal, also where the tests were started with nohup.
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.process = subprocess.Popen(
             [sys.executable, *program, *given],
             cwd=ROOT,
@@ -149,6 +151,7 @@ class Run:
             stderr=subprocess.PIPE,
             text=True,
         )
+        signal.signal(signal.SIGHUP, before)
         self._listening = threading.Thread(target=self._listen, daemon=True)
         self._listening.start()
         self.viewer: Viewer | None = None

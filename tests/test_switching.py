@@ -83,7 +83,8 @@ def test_networks_that_do_not_open_or_fit_change_nothing(
     first, second = (settings(bundle) for bundle in bundles)
     for file in bundles[1].path.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    write_manifest(replace(read_manifest(tmp_path), output_size=128))
+    names = ("chin", "nose_tip", "forehead", "temple_right", "temple_left")
+    write_manifest(replace(read_manifest(tmp_path), landmarks=names))
     with closing(SwitchingEngine(open_engine(first))) as engine:
         engine.set_avatar(picture(0))
         for wrong in ("/nowhere/at/all", str(tmp_path)):
