@@ -29,7 +29,8 @@ from realtime.virtual_camera import VirtualCamera
 MODULES = os.environ.get("E2E_MODULES", "")
 pytestmark = pytest.mark.skipif(not MODULES, reason="needs a kernel of its own: make test-kernel")
 
-CAMERA = CameraSettings(width=320, height=180)
+CAMERA = CameraSettings(width=320, height=180, retry_s=10.0)
+"""An unplugged vivid is there again as soon as nobody holds it: time to take it away before."""
 OUTPUT = OutputSettings(width=320, height=240, fps=10)
 SLOW_S = 300.0
 """Longest wait: the machine is emulated."""
