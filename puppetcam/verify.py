@@ -204,11 +204,14 @@ def check_watermark(target: str, seconds: float | None) -> Finding:
     details |= {"seconds": round(reading.seconds, 2), "pictures": reading.pictures}
     looked = f"{reading.seconds:.1f} s" if reading.seconds else _count(reading.pictures)
     if not reading.blocks:
-        text = f"{looked} are too little, give at least {SHORTEST_S:g} s or a screenshot"
+        text = f"{looked} are too little, give at least {SHORTEST_S:g} s or two screenshots"
         return Finding("watermark", "not checked", text, details)
     sure = f"z {reading.z:.1f} where {THRESHOLD:g} is needed"
     if not reading.found:
-        return Finding("watermark", "not found", f"{sure}, in {looked}", details)
+        more = (
+            "; two of the same film, in a folder, show it better" if reading.pictures == 1 else ""
+        )
+        return Finding("watermark", "not found", f"{sure}, in {looked}{more}", details)
     payload = reading.payload
     details["recording"] = str(payload) if payload else None
     details["day"] = payload.date.isoformat() if payload else None

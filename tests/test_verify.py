@@ -125,6 +125,10 @@ def test_a_folder_of_screenshots_and_a_single_one(
     code, out, _ = verify(capsys, str(folder / "shot 0.png"), "--json")
     assert code in (0, 1)
     assert json.loads(out)["layers"]["watermark"]["pictures"] == 1
+    cv2.imwrite(str(tmp_path / "unmarked.png"), scene(seconds=1)[0])
+    code, out, _ = verify(capsys, str(tmp_path / "unmarked.png"))
+    assert code == 1
+    assert "in 1 picture; two of the same film, in a folder, show it better" in out
 
 
 @pytest.mark.parametrize(
