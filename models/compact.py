@@ -130,6 +130,7 @@ class DenseMotion(nn.Module):
 
     A first flow comes from the keypoints alone: a softmax over keypoints that falls with distance,
     with a steepness of its own for each (lids rule over a few pixels, the jaw over a wide area).
+    Between keypoints it is a mean; at them it is right, however near their neighbours are.
     The network sees the avatar under this flow and corrects the weights and the flow itself.
     """
 
@@ -149,6 +150,7 @@ class DenseMotion(nn.Module):
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)  # type: ignore[arg-type]
         self.log_steepness = nn.Parameter(torch.tensor([_steepness(n) for n in NAMES]).log())
+        self.log_strength = nn.Parameter(torch.tensor([_strength(n) for n in NAMES]))
         self.background = nn.Parameter(torch.tensor(-5.0))
 
     def forward(
@@ -162,11 +164,14 @@ class DenseMotion(nn.Module):
         # Equation 4: z -> p_avatar + J_avatar J_driving^-1 (z - p_driving), and z -> z behind.
         jacobian = avatar.jacobian @ inverse_2x2(driving.jacobian)
         shift = avatar.value[..., None] - jacobian @ driving.value[..., None]
+        steepness, strength = self.log_steepness.exp(), self.log_strength.exp()
+        behind = self.background.exp()
+        shift = shift + self._missed(avatar.value, driving.value, jacobian, shift)[..., None]
         moves = torch.cat([jacobian, shift], -1)  # (B, K, 2, 3), of x, y, 1
         still = torch.eye(2, 3, device=moves.device).expand(moves.shape[0], 1, 2, 3)
         moves = torch.cat([still, moves], 1)  # (B, K + 1, 2, 3)
         cells = _cells(size, small)
-        weight = _near(driving.value, self.log_steepness.exp(), size, behind=self.background.exp())
+        weight = _near(driving.value, steepness, size, strength, behind)
         # Heatmaps of variance 0.01.
         narrow = torch.full_like(self.log_steepness, 50.0)
         difference = _near(driving.value, narrow, size) - _near(avatar.value, narrow, size)
@@ -188,6 +193,28 @@ class DenseMotion(nn.Module):
         flow = flow + 0.06 * torch.tanh(correction)
         return flow.permute(0, 2, 3, 1), torch.sigmoid(occlusion + 2)
 
+    def _missed(self, avatar: Tensor, driving: Tensor, jacobian: Tensor, shift: Tensor) -> Tensor:
+        """How much further each keypoint's map has to go, (B, K, 2), for the first flow to lead
+        from every keypoint to the avatar's.
+
+        With W the share of each map at each keypoint and r what the flow misses there, that is
+        W^-1 r, here the first 16 terms of r + (I - W) r + (I - W)^2 r + ...: what is left out is
+        what keypoints that nearly coincide contradict each other in.
+        """
+        apart = (driving[:, :, None] - driving[:, None]).square().sum(-1)  # (B, K, K)
+        share = torch.exp((apart * -self.log_steepness.exp()).clamp(min=-40) + self.log_strength)
+        all_share = share.sum(-1, keepdim=True) + self.background.exp()
+        share = share / all_share
+        # [i, k]: where map k leads from keypoint i.
+        leads = (jacobian[:, None] @ driving[:, :, None, :, None] + shift[:, None])[..., 0]
+        mean = (share[..., None] * leads).sum(2) + driving * self.background.exp() / all_share
+        left = torch.eye(COUNT, device=share.device) - share
+        missed = avatar - mean
+        for _ in range(4):
+            missed = missed + _product(left, missed)
+            left = _product(left, left)
+        return missed
+
 
 def _cells(size: int, like: Tensor) -> Tensor:
     """(3, size * size): x, y, 1 of each cell's centre."""
@@ -195,9 +222,15 @@ def _cells(size: int, like: Tensor) -> Tensor:
     return torch.cat([grid, torch.ones_like(grid[:1])])
 
 
-def _near(value: Tensor, steepness: Tensor, size: int, behind: Tensor | None = None) -> Tensor:
-    """exp(-steepness |z - p|^2) of each cell z and keypoint p: value (B, K, 2), steepness (K,)
-    -> (B, K, size, size); with ``behind``, a plane of that value before the first.
+def _near(
+    value: Tensor,
+    steepness: Tensor,
+    size: int,
+    strength: Tensor | None = None,
+    behind: Tensor | None = None,
+) -> Tensor:
+    """strength exp(-steepness |z - p|^2) of each cell z and keypoint p: value (B, K, 2), steepness
+    and strength (K,) -> (B, K, size, size); with ``behind``, a plane of it before the first.
 
     A product of a row and a column, both short: nothing else is computed cell by cell.
     """
@@ -206,6 +239,8 @@ def _near(value: Tensor, steepness: Tensor, size: int, behind: Tensor | None = N
     # e^-40 is nothing, and its square still a number that processors are quick with.
     factors = torch.exp((away * -steepness[:, None, None]).clamp(min=-40))
     x, y = factors[:, :, 0, None], factors[:, :, 1, :, None]
+    if strength is not None:
+        x = x * strength[:, None, None]
     if behind is not None:
         x = torch.cat([behind.expand_as(x[:, :1]), x], 1)
         y = torch.cat([torch.ones_like(y[:, :1]), y], 1)
@@ -240,6 +275,11 @@ def _steepness(name: str) -> float:
     if "lid" in name or "lip" in name or "iris" in name:
         return 300.0
     return 80.0
+
+
+def _strength(name: str) -> float:
+    # An iris moves as a disc between lids that stay, and they are six around it.
+    return 2.0 if "iris" in name else 0.0
 
 
 class AvatarCode(NamedTuple):

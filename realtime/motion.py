@@ -10,13 +10,13 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from config.schema import MotionSettings
-from models.keypoints import Keypoints, inverse_2x2, motion_scale, relative_motion
+from models.keypoints import Keypoints, inverse_2x2, relative_motion
 from models.landmarks import NAMES, indices
 from realtime.crop import CROP_RATIO, Crop, Points
 from realtime.expression import Blinks, growth, retarget
+from realtime.head import Head, Pose, axis_of, pose_of, turn
 from realtime.neutral import look_of, unneutral
 
 FOLLOW_S = 6.0
@@ -34,16 +34,11 @@ LONGEST_FRAME_S = 0.25
 BETTER = 0.7
 """A new reference is at most this part as far from neutral as the old one."""
 WIDTH_OF_FACE = 0.83
-"""Width of a face against its height, median over portraits."""
+"""Width of a face against its height, median over portraits, where keypoints do not tell it."""
 KNEE = 0.6
 """Part of a limit that is reached unchanged."""
 JACOBIAN_LIMIT = 0.95
 """Largest change of a local frame (spectral norm). Below 1 it can neither flip nor collapse."""
-
-# How far each landmark stands forward, in face widths, rounded; MediaPipe's canonical face.
-_FORWARD = {"temple": -0.16, "jaw": -0.04, "eye": 0.23, "lid": 0.25, "iris": 0.25, "brow": 0.27}
-_FORWARD |= {"nose_tip": 0.49, "bridge": 0.38, "nostril": 0.34, "mouth": 0.28, "lip": 0.35}
-_FORWARD |= {"chin": 0.28, "forehead": 0.29}
 
 _TEMPLES = indices("temple_right", "temple_left")
 _ACTING = np.array(
@@ -81,6 +76,8 @@ class Motion:
         self.settings = settings
         self._is_face = landmarks == tuple(NAMES)
         self._avatar: Keypoints | None = None
+        self._head: Head | None = None
+        self._driver: tuple[Points, Head] | None = None
         self._blinks = Blinks()
         self._zoom = zoom
         self._current: Reference | None = None
@@ -134,16 +131,7 @@ class Motion:
     def set_avatar(self, keypoints: Keypoints) -> None:
         """Move this avatar from now on; the driver's reference stays."""
         self._avatar = keypoints
-        columns = [np.ones(len(keypoints.value)), *keypoints.value.T]
-        height = 2 / CROP_RATIO  # of faces in avatars: unsupervised keypoints do not tell it
-        if self._is_face:
-            columns.append(forward())
-            height = float(np.ptp(keypoints.value[:, 1]))
-        self._face_width = WIDTH_OF_FACE * height
-        basis = np.stack(columns, axis=1)
-        inverse = np.linalg.pinv(basis)
-        self._projector = np.asarray(basis @ inverse, np.float32)
-        self._turning = np.asarray(basis[:, 3:] @ inverse[3:], np.float32)
+        self._head = Head(keypoints.value) if self._is_face else None
 
     def zoom(self, factor: float) -> None:
         """Make the stage ``factor`` times as large at once: the avatar's face gets smaller."""
@@ -235,53 +223,97 @@ class Motion:
 
     def _transfer(self, driving: Keypoints, initial: Keypoints, now: float) -> Keypoints:
         avatar: Any = self._avatar
-        adapt = self.settings.adapt_scale
-        moved = relative_motion(avatar, driving, initial, adapt)
-        if not self._is_face:
+        if self._head is None:
+            moved = relative_motion(avatar, driving, initial, self.settings.adapt_scale)
             return self._limited(moved, avatar)
-        gain = self.settings.expression
-        moved = self._limited(moved, avatar, 1 + _ACTING * (gain - 1), self.settings.turn)
-        scale = float(motion_scale(avatar.value, initial.value)) if adapt else 1.0
+        if self._driver is None or self._driver[0] is not initial.value:
+            self._driver = initial.value, Head(initial.value)
+        value, scale = self._as_a_head(self._driver[1], driving.value)
         value = retarget(
-            moved.value,
+            value,
             avatar.value,
             driving.value,
             initial.value,
             scale=scale,
-            gain=gain,
+            gain=self.settings.expression,
             blinks=self._blinks,
             now=now,
         )
-        return Keypoints(value, moved.jacobian)
+        return Keypoints(value, self._with_frames(value))
 
-    def _limited(
-        self, moved: Keypoints, avatar: Keypoints, gain: Any = 1.0, turn: float = 1.0
-    ) -> Keypoints:
-        """Stop the head softly at ``settings.limit``; lids and lips keep their own movement.
-        ``gain``: of each keypoint's expression, (K, 1); ``turn``: of turns and nods, which is what
-        goes with the depth.
+    def _as_a_head(self, driver: Head, driving: Points) -> tuple[Points, float]:
+        """The avatar's landmarks (48, 2) when its head turns as the driver's did and its face acts
+        as his; and how much larger the avatar is."""
+        head: Any = self._head
+        limit = self.settings.limit
+        pose = pose_of(driving, driver.shape)
+        acting = pose.on_face(driving - pose.show(driver.shape))
+        acting *= 1 + _ACTING * (self.settings.expression - 1)
+        acting = _shortened(acting, limit)
+        ratio = head.pose.scale / driver.pose.scale if self.settings.adapt_scale else 1.0
+        axis = axis_of(pose.rotation @ driver.pose.rotation.T)
+        axis[:2] *= self.settings.turn
+        grown = math.log(pose.scale / driver.pose.scale)
+        shift = (pose.place - driver.pose.place) * ratio
 
-        The displacement is split into what a linear map of the face (with its depth) explains, the
-        head's, and the rest, the expression's. All of the head's part shrinks by one factor.
+        def part(share: float) -> Pose:
+            return Pose(
+                turn(axis * share) @ head.pose.rotation,
+                head.pose.scale * math.exp(grown * share),
+                head.pose.place + shift * share,
+            )
+
+        # The whole pose goes back, so that a face stays a face at the limit.
+        away = (part(1).show(head.shape) - head.landmarks) / head.pose.scale
+        travel = float(np.hypot(*away.T).max())
+        share = float(soft_limit(travel, limit)) / max(travel, 1e-9)
+        return np.asarray(part(share).show(head.shape + acting), np.float32), ratio
+
+    def _with_frames(self, value: Points) -> Any:
+        """The avatar's local frames (48, 2, 2) when its landmarks are at ``value``: moved by the
+        affine map that best takes the landmarks around each to where they are now."""
+        avatar: Any = self._avatar
+        apart = avatar.value[None] - avatar.value[:, None]
+        weight = np.exp(-0.5 * np.square(apart).sum(-1) / 0.35**2) + 0.25
+        weighted = apart * weight[..., None]
+        now = value[None] - value[:, None]
+        change = np.einsum("ijx,ijy->ixy", now, weighted) @ inverse_2x2(
+            np.einsum("ijx,ijy->ixy", apart, weighted)
+        ) - np.eye(2, dtype=np.float32)
+        return _changed(avatar.jacobian, change)
+
+    def _limited(self, moved: Keypoints, avatar: Keypoints) -> Keypoints:
+        """Stop keypoints of unknown meaning softly at ``settings.limit``.
+
+        The displacement is split into what an affine map explains, the head's, and the rest, the
+        expression's. All of the head's part shrinks by one factor.
         """
-        limit = self.settings.limit * self._face_width
+        limit = self.settings.limit * WIDTH_OF_FACE * 2 / CROP_RATIO
+        basis = np.column_stack([np.ones(len(avatar.value)), avatar.value])
         shift = moved.value - avatar.value
-        head = self._projector @ shift
-        rest = (shift - head) * np.asarray(gain, np.float32)
-        head = head + (self._turning @ shift) * np.float32(turn - 1)
+        head = basis @ np.linalg.lstsq(basis, shift, rcond=None)[0]
         travel = float(np.hypot(*head.T).max())
         factor = np.float32(soft_limit(travel, limit) / max(travel, 1e-9))
-        own = np.hypot(*rest.T)
-        rest = rest * (soft_limit(own, limit) / np.maximum(own, 1e-9))[:, None]
+        rest = _shortened(shift - head, limit)
         value = np.asarray(avatar.value + head * factor + rest, np.float32)
         # J = R J_avatar: R is the driver's change of the local frame.
         with np.errstate(all="ignore"):
             change = moved.jacobian @ inverse_2x2(avatar.jacobian) - np.eye(2, dtype=np.float32)
         change = np.nan_to_num(change, nan=0.0, posinf=0.0, neginf=0.0) * factor
-        norm = _spectral_norm(change)
-        change = change * (soft_limit(norm, JACOBIAN_LIMIT) / np.maximum(norm, 1e-9))[:, None, None]
-        jacobian = avatar.jacobian + change @ avatar.jacobian
-        return Keypoints(value, np.asarray(jacobian, np.float32))
+        return Keypoints(value, _changed(avatar.jacobian, change))
+
+
+def _shortened(shift: Any, limit: float) -> Any:
+    """Each of (K, n) eased into ``limit`` by its length in the picture, that of its first two."""
+    length = np.hypot(shift[:, 0], shift[:, 1])
+    return shift * (soft_limit(length, limit) / np.maximum(length, 1e-9))[:, None]
+
+
+def _changed(jacobian: Any, change: Any) -> Any:
+    """Local frames (K, 2, 2) changed by 1 + ``change``, as far as ``JACOBIAN_LIMIT``."""
+    norm = _spectral_norm(change)
+    change = change * (soft_limit(norm, JACOBIAN_LIMIT) / np.maximum(norm, 1e-9))[:, None, None]
+    return np.asarray(jacobian + change @ jacobian, np.float32)
 
 
 def soft_limit(value: Any, limit: float) -> Any:
@@ -345,12 +377,6 @@ def _follow(stage: Crop, face: Crop, weight: float) -> Crop:
     side = min(max(stage.side, face.side / REACH), face.side * REACH)
     pulled = _mix_crops(stage, face, pull)
     return Crop(pulled.cx, pulled.cy, side)
-
-
-def forward() -> NDArray[np.float64]:
-    """How far each landmark stands forward on a head, (48,), in face widths."""
-    parts = _FORWARD.items()
-    return np.array([next(depth for part, depth in parts if part in name) for name in NAMES])
 
 
 def _spectral_norm(matrices: Any) -> Any:

@@ -16,7 +16,14 @@ from training import pairs  # noqa: E402
 from training.data import SIZE, Portraits, load_clips, load_portraits  # noqa: E402
 from training.drawn import drawn_clips  # noqa: E402
 from training.generator import mean_face, train_generator  # noqa: E402
-from training.keypoints import batch, crop, gather, loss_of, train_detector  # noqa: E402
+from training.keypoints import (  # noqa: E402
+    batch,
+    crop,
+    gather,
+    look,
+    loss_of,
+    train_detector,
+)
 from training.loop import Schedule, train  # noqa: E402
 from training.matte import SMALL, mattes  # noqa: E402
 
@@ -116,16 +123,41 @@ def test_flipped_crops_have_flipped_landmarks(portraits: Portraits) -> None:
     image, points = portraits.images[0], portraits.landmarks[0]
     right, left = list(NAMES).index("right_eye_outer"), list(NAMES).index("left_eye_outer")
     for seed in range(12):
-        _, value = crop(image, points, np.random.default_rng(seed), present=True)
+        view = look(points, np.random.default_rng(seed), present=True)
+        _, value = crop(image, points, view, cv2.BORDER_REPLICATE)
         assert value[right, 0] < value[left, 0]  # the person's right eye is left in the picture
     assert MIRROR[right] == left
 
 
 def test_negative_crops_hold_no_whole_face(portraits: Portraits) -> None:
     for seed in range(20):
-        rng = np.random.default_rng(seed)
-        _, value = crop(portraits.images[0], portraits.landmarks[0], rng, present=False)
+        view = look(portraits.landmarks[0], np.random.default_rng(seed), present=False)
+        image, points = portraits.images[0], portraits.landmarks[0]
+        _, value = crop(image, points, view, cv2.BORDER_REPLICATE)
         assert not (np.abs(value) < 1).all()
+
+
+def test_two_and_two_crops_show_one_person_in_one_place(
+    portraits: Portraits, drawn: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.keypoints.NEGATIVE_SHARE", 0.0)
+    faces = gather(portraits, drawn, [])
+    first, last = faces.people[len(portraits.images)]
+    assert (first, last) == (8, 12)
+    _, value, present = batch(faces, np.random.default_rng(1), 16)
+    assert present.all()
+    apart = (value[0::2] - value[1::2]).norm(dim=-1).mean(-1)
+    others = (value[0::2] - value.roll(3, 0)[1::2]).norm(dim=-1).mean(-1)
+    assert apart.mean() < 0.5 * others.mean()
+
+
+def test_movement_counts_more_than_a_common_error() -> None:
+    target = torch.zeros(2, COUNT, 2)
+    present, presence = torch.ones(2), torch.full((2,), 20.0)
+    alike = torch.full_like(target, 0.05)
+    apart = alike * torch.tensor([1.0, -1.0]).reshape(2, 1, 1)
+    assert loss_of(target, presence, target, present) < 1e-6
+    assert loss_of(apart, presence, target, present) > 2 * loss_of(alike, presence, target, present)
 
 
 def test_the_detector_learns_faces_by_heart(

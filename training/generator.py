@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from models.compact import CompactModel, LandmarkDetector, carry, coordinate_grid
 from models.keypoints import Keypoints
 from models.landmarks import indices
+from realtime.crop import READ_RATIO
 from training.keypoints import GAPS
 from training.loop import Schedule, train
 from training.pairs import Material, batch
@@ -51,25 +52,35 @@ class LossWeights:
     """Extra weight of eyes and mouth in pixels and edges."""
 
 
-class _Features(nn.Module):
-    """The detector's inner features and landmarks, from a picture at 256."""
+class _Judge(nn.Module):
+    """The detector's inner features and landmarks, from a face in a picture at 256, looked at as
+    near as a driver is read: in the whole picture a lid is a pixel."""
 
     def __init__(self, detector: LandmarkDetector) -> None:
         super().__init__()
         self.detector = detector
 
-    def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+    def forward(self, image: Tensor, around: Tensor) -> tuple[list[Tensor], Tensor]:
+        """image (B, 3, 256, 256), ``around``: landmarks (B, 48, 2) -> features of the crop, and
+        landmarks in -1..1 of the picture."""
+        low, high = around.amin(1), around.amax(1)
+        centre = ((low + high) / 2)[:, None]  # (B, 1, 2)
+        half = (high - low)[:, 1].reshape(-1, 1, 1) / 2 * READ_RATIO
+        line = torch.linspace(-1, 1, CompactModel.keypoint_size, device=image.device)
+        square = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+        places = centre[:, None] + half[..., None] * square
+        crop = F.grid_sample(image, places, padding_mode="border", align_corners=True)
         found: list[Tensor] = []
         parts = [self.detector.stem, self.detector.down1, self.detector.down2]
         hooks = [
             part.register_forward_hook(lambda _m, _i, out: found.append(out)) for part in parts
         ]
         try:
-            value, _ = self.detector(F.avg_pool2d(image, 2))
+            value, _ = self.detector(crop)
         finally:
             for hook in hooks:
                 hook.remove()
-        return found, value.float()
+        return found, value.float() * half + centre
 
 
 def train_generator(
@@ -91,7 +102,7 @@ def train_generator(
         {"encoder": model.encoder, "motion": model.motion, "painter": model.painter}
     )
     model.detector.eval().requires_grad_(False)
-    judge = _Features(model.detector)
+    judge = _Judge(model.detector)
     if compiled:
         for part in trained.values():
             part.compile()
@@ -101,8 +112,8 @@ def train_generator(
         avatar = avatar.contiguous(memory_format=torch.channels_last)
         driving = driving.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), autocast:
-            seen = judge(avatar)[1]
-            wanted_features, wanted = judge(driving)
+            seen = judge(avatar, start)[1]
+            wanted_features, wanted = judge(driving, end)
         # Mostly the labels: what the detector misreads, the generator would learn to disobey.
         use_labels = (torch.rand(len(avatar), 1, 1, device=avatar.device) < LABELS).float()
         avatar_keypoints = model.keypoints(torch.lerp(seen, start, use_labels))
@@ -115,7 +126,7 @@ def train_generator(
             painted, alpha = painting.painted.float(), painting.alpha.float()
             carried = carry(avatar, displacement)
             image = alpha * carried + (1 - alpha) * painted
-            found_features, found = judge(image)
+            found_features, found = judge(image, end)
         region = _region(keypoints)
         weight = true * (1 + weigh.region * region)
         losses = {
@@ -123,7 +134,7 @@ def train_generator(
             "carried": weigh.carried * _pyramid(carried, driving, weight),
             "painted": weigh.painted * _pyramid(painted, driving, weigh.region * true * region),
             "edges": weigh.edges * _edges(image, driving, weight),
-            "features": weigh.features * _feature_loss(found_features, wanted_features, true),
+            "features": weigh.features * _feature_loss(found_features, wanted_features),
             "landmarks": weigh.landmarks * _landmark_loss(found, wanted.float()),
             "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
             "smooth": weigh.smooth * _unevenness(flow),
@@ -181,19 +192,18 @@ def _edges(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return right.mean() + below.mean()
 
 
-def _feature_loss(found: list[Tensor], wanted: list[Tensor], true: Tensor) -> Tensor:
-    total = true.new_zeros(())
+def _feature_loss(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    total = torch.zeros((), device=found[0].device)
     for a, b in zip(found, wanted, strict=True):
-        where = F.adaptive_avg_pool2d(true, a.shape[-1])
         scale = b.float().abs().mean().clamp(min=1e-3)
-        total = total + ((a.float() - b.float()).abs() * where).mean() / scale
+        total = total + (a.float() - b.float()).abs().mean() / scale
     return total
 
 
 def _landmark_loss(found: Tensor, wanted: Tensor) -> Tensor:
-    """Distance of landmarks, and of the lid and lip gaps, in -1..1."""
-    upper, lower = GAPS
-    gaps = (found[:, upper] - found[:, lower]) - (wanted[:, upper] - wanted[:, lower])
+    """Distance of landmarks, and of their gaps, in -1..1."""
+    first, second = GAPS
+    gaps = (found[:, first] - found[:, second]) - (wanted[:, first] - wanted[:, second])
     return (found - wanted).abs().mean() + 2 * gaps.abs().mean()
 
 

@@ -1,12 +1,14 @@
 """Training of the landmark detector on portraits and clips.
 
 Supervised by landmark pseudo-labels. Besides the positions, the gaps between the lids and between
-the lips are losses of their own: a blink is three pixels, which a mean over 48 points forgets.
+the lips are losses of their own: a blink is three pixels, which a mean over 48 points forgets. So
+is the movement between two pictures of one person.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,10 +20,11 @@ from torch import Tensor
 from models.compact import LandmarkDetector
 from models.landmarks import COUNT, indices
 from training.data import SIZE, Clip, Portraits, flipped
-from training.expression import blinks
+from training.expression import GAZE_READ, LIDS_READ, as_read, blinks
 from training.gaze import turn_gaze
 from training.lids import shut_eyes
 from training.loop import Schedule, train
+from training.pairs import moved_portrait
 
 INPUT = 128
 NEGATIVE_SHARE = 0.15
@@ -33,21 +36,36 @@ GAZE_SHARE = 0.35
 """Share of the others whose irises are moved by a warp."""
 CLOSE_SHARE = 0.7
 """Share of the faces that fill the crop."""
+MOVED_SHARE = 0.6
+"""Share of the portraits that are moved by a warp."""
+PORTRAIT_SHARE, CLIP_SHARE, DRAWN_SHARE = 0.45, 0.43, 0.12
 GAP_WEIGHT = 2.0
+MOTION_WEIGHT = 2.0
 
-GAPS = (
-    indices("right_lid_upper", "left_lid_upper", "right_lid_upper_outer", "right_lid_upper_inner",
-            "left_lid_upper_outer", "left_lid_upper_inner", "inner_lip_upper",
-            "inner_lip_upper_right", "inner_lip_upper_left", "mouth_right",
-            "right_iris", "left_iris", "right_brow_outer", "right_brow", "right_brow_inner",
-            "left_brow_outer", "left_brow", "left_brow_inner"),
-    indices("right_lid_lower", "left_lid_lower", "right_lid_lower_outer", "right_lid_lower_inner",
-            "left_lid_lower_outer", "left_lid_lower_inner", "inner_lip_lower",
-            "inner_lip_lower_right", "inner_lip_lower_left", "mouth_left",
-            "right_eye_inner", "left_eye_inner", "right_eye_outer", "right_eye_inner",
-            "right_eye_inner", "left_eye_outer", "left_eye_inner", "left_eye_inner"),
-)  # fmt: skip
-"""Pairs of landmarks whose difference is a loss of its own."""
+_SMALL = (
+    *(("right_lid_upper", "right_lid_lower"), ("left_lid_upper", "left_lid_lower")),
+    ("right_lid_upper_outer", "right_lid_lower_outer"),
+    ("right_lid_upper_inner", "right_lid_lower_inner"),
+    ("left_lid_upper_outer", "left_lid_lower_outer"),
+    ("left_lid_upper_inner", "left_lid_lower_inner"),
+    ("inner_lip_upper", "inner_lip_lower"),
+    ("inner_lip_upper_right", "inner_lip_lower_right"),
+    ("inner_lip_upper_left", "inner_lip_lower_left"),
+    ("mouth_right", "mouth_left"),
+    *(("right_iris", "right_eye_inner"), ("left_iris", "left_eye_inner")),
+    *(("right_brow_outer", "right_eye_outer"), ("left_brow_outer", "left_eye_outer")),
+    *(("right_brow", "right_eye_inner"), ("left_brow", "left_eye_inner")),
+    *(("right_brow_inner", "right_eye_inner"), ("left_brow_inner", "left_eye_inner")),
+)
+# A turn or a nod is what the nose does against what lies behind it.
+_TURNS = (
+    *(("nose_tip", "temple_right"), ("nose_tip", "temple_left")),
+    *(("nose_tip", "right_eye_outer"), ("nose_tip", "left_eye_outer")),
+    *(("nose_bridge", "temple_right"), ("nose_bridge", "temple_left")),
+    *(("nose_tip", "forehead"), ("nose_tip", "chin")),
+)
+GAPS = tuple(indices(*side) for side in zip(*_SMALL, *_TURNS, strict=True))
+"""Pairs of landmarks whose difference is a loss of its own: firsts and seconds."""
 
 Rng = np.random.Generator
 
@@ -60,43 +78,56 @@ class Faces:
     landmarks: list[NDArray[np.float32]]
     weights: NDArray[np.float64]
     """Probability of each picture."""
+    people: NDArray[np.intp]
+    """(N, 2): where the pictures of the same clip begin and end; a portrait is alone."""
+    depth: NDArray[np.float32]
+    """(P, 48) of the first P pictures, the portraits."""
+    films: list[NDArray[np.float32]]
+    """Landmarks (T, 48, 2) of every clip: what portraits are moved by."""
+
+
+class View(NamedTuple):
+    """How a crop is cut."""
+
+    matrix: NDArray[Any]
+    """(2, 3), picture to crop."""
+    scale: float
+    flip: bool
 
 
 def gather(portraits: Portraits, clips: list[Clip], drawn: list[Clip]) -> Faces:
-    """Portraits 60 %, clips 28 % (each person the same), drawn faces 12 %, of those given."""
+    """Portraits, clips (each person the same) and drawn faces, each by their share."""
     images: list[NDArray[np.uint8]] = []
     landmarks: list[NDArray[np.float32]] = []
     weights: list[float] = []
+    people: list[tuple[int, int]] = []
 
     def add(share: float, pictures: NDArray[np.uint8], points: NDArray[np.float32]) -> None:
         images.extend(pictures)
         landmarks.extend(points)
         weights.extend([share / len(pictures)] * len(pictures))
 
-    add(0.50, portraits.images, portraits.landmarks)
-    for share, group in ((0.35, clips), (0.15, drawn)):
+    add(PORTRAIT_SHARE, portraits.images, portraits.landmarks)
+    people.extend((number, number + 1) for number in range(len(images)))
+    for share, group in ((CLIP_SHARE, clips), (DRAWN_SHARE, drawn)):
         frames = Counter[str]()
         for clip in group:
             frames[clip.identity] += len(clip.images)
         for clip in group:
             of_person = len(clip.images) / frames[clip.identity]
             add(share / len(frames) * of_person, clip.images, clip.landmarks)
+            people.extend([(len(people), len(images))] * len(clip.images))
             shut = blinks(clip.landmarks)
             if len(shut):  # a third of the clip's share: blinks are one frame in twenty
                 for index in shut:
                     weights[index - len(clip.images)] *= 1 + 0.5 * len(clip.images) / len(shut)
     total = np.array(weights)
-    return Faces(images, landmarks, total / total.sum())
+    films = [clip.landmarks for clip in [*clips, *drawn]]
+    return Faces(images, landmarks, total / total.sum(), np.array(people), portraits.depth, films)
 
 
-def crop(
-    image: NDArray[np.uint8], landmarks: NDArray[np.float32], rng: Rng, present: bool
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One augmented crop (3, 128, 128) float32 0..1 and landmarks (48, 2) in -1..1."""
-    if present and rng.random() < SHUT_SHARE:
-        image, landmarks = shut_eyes(image, landmarks, rng.uniform(0, 0.5))
-    elif present and rng.random() < GAZE_SHARE:
-        image, landmarks = turn_gaze(image, landmarks, *rng.normal(0, (0.14, 0.04)))
+def look(landmarks: NDArray[np.float32], rng: Rng, present: bool) -> View:
+    """A random crop that shows the face, or one that does not."""
     centre = (landmarks.min(0) + landmarks.max(0)) / 2
     height = float(np.ptp(landmarks[:, 1])) + 1e-3
     if present:
@@ -119,16 +150,40 @@ def crop(
     middle = (float(centre[0]), float(centre[1]))
     matrix = np.array(cv2.getRotationMatrix2D(middle, angle, scale))
     matrix[:, 2] += np.array([INPUT / 2, INPUT / 2]) + offset - centre
-    border = cv2.BORDER_REFLECT_101 if present else cv2.BORDER_REPLICATE
-    if scale < 0.6:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.35 / scale), np.uint8)
-    cut = cv2.warpAffine(image, matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=border)
+    return View(matrix, scale, bool(rng.random() < 0.5))
+
+
+def crop(
+    image: NDArray[np.uint8], landmarks: NDArray[np.float32], view: View, border: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The crop (128, 128, 3) and its landmarks (48, 2) in -1..1; ``border`` is OpenCV's."""
+    if view.scale < 0.6:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.35 / view.scale), np.uint8)
+    flags = cv2.INTER_LINEAR
+    cut = cv2.warpAffine(image, view.matrix, (INPUT, INPUT), flags=flags, borderMode=border)
     out = np.asarray(cut, np.uint8)
-    points = np.asarray(landmarks @ matrix[:, :2].T + matrix[:, 2], np.float32)
-    if rng.random() < 0.5:
+    points = np.asarray(landmarks @ view.matrix[:, :2].T + view.matrix[:, 2], np.float32)
+    if view.flip:
         out = out[:, ::-1]
         points = flipped(points, INPUT)
-    return recolour(out, rng), (points / (INPUT - 1) * 2 - 1).astype(np.float32)
+    return out, (points / (INPUT - 1) * 2 - 1).astype(np.float32)
+
+
+def act(faces: Faces, chosen: int, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A picture and its landmarks, the eyes shut or turned by a warp, a portrait moved by one."""
+    image, landmarks = faces.images[chosen], faces.landmarks[chosen]
+    if rng.random() < SHUT_SHARE:
+        image, shut = shut_eyes(image, landmarks, rng.uniform(0, 0.5))
+        landmarks = as_read(landmarks, shut, LIDS_READ)
+    elif rng.random() < GAZE_SHARE:
+        image, turned = turn_gaze(image, landmarks, *rng.normal(0, (0.14, 0.04)))
+        landmarks = as_read(landmarks, turned, GAZE_READ)
+    if chosen < len(faces.depth) and faces.films and rng.random() < MOVED_SHARE:
+        film = faces.films[int(rng.integers(len(faces.films)))]
+        first, second = rng.integers(0, len(film), 2)
+        motion = film[first], film[second]
+        image, landmarks = moved_portrait(image, landmarks, faces.depth[chosen], motion, rng)
+    return image, landmarks
 
 
 def recolour(picture: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
@@ -161,41 +216,57 @@ def noise_picture(rng: Rng) -> NDArray[np.uint8]:
 
 
 def batch(faces: Faces, rng: Rng, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """images (B, 3, 128, 128), value (B, 48, 2), present (B,) of 0 and 1."""
+    """images (B, 3, 128, 128), value (B, 48, 2), present (B,) of 0 and 1.
+
+    Two and two show the same person in the same place, at another moment.
+    """
     pictures, values, flags = [], [], []
-    for chosen in rng.choice(len(faces.images), size, p=faces.weights):
+    for chosen in rng.choice(len(faces.images), (size + 1) // 2, p=faces.weights):
         present = bool(rng.random() > NEGATIVE_SHARE)
-        if not present and rng.random() < 0.25:
-            picture = recolour(noise_picture(rng), rng)
-            value = np.zeros((COUNT, 2), np.float32)
-        else:
-            picture, value = crop(faces.images[chosen], faces.landmarks[chosen], rng, present)
-        pictures.append(picture)
-        values.append(value)
-        flags.append(float(present))
+        view = look(faces.landmarks[chosen], rng, present)
+        border = cv2.BORDER_REFLECT_101 if present else cv2.BORDER_REPLICATE
+        for number in (int(chosen), int(rng.integers(*faces.people[chosen]))):
+            if present:
+                picture, value = crop(*act(faces, number, rng), view, border)
+            elif rng.random() < 0.25:
+                picture, value = noise_picture(rng), np.zeros((COUNT, 2), np.float32)
+            else:
+                picture, value = crop(faces.images[chosen], faces.landmarks[chosen], view, border)
+            pictures.append(recolour(picture, rng))
+            values.append(value)
+            flags.append(float(present))
     return (
-        torch.from_numpy(np.stack(pictures)),
-        torch.from_numpy(np.stack(values)),
-        torch.tensor(flags),
+        torch.from_numpy(np.stack(pictures[:size])),
+        torch.from_numpy(np.stack(values[:size])),
+        torch.tensor(flags[:size]),
     )
 
 
 def loss_of(value: Tensor, presence: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Smooth L1 on positions and gaps of present faces, and cross-entropy on presence."""
-    upper, lower = GAPS
-    positions = F.smooth_l1_loss(value, target, beta=0.02, reduction="none").sum(-1)
-    gaps = F.smooth_l1_loss(
-        value[:, upper] - value[:, lower],
-        target[:, upper] - target[:, lower],
-        beta=0.01,
-        reduction="none",
-    ).sum(-1)
+    """Smooth L1 on positions, gaps and movement of present faces, cross-entropy on presence."""
+    first, second = GAPS
+    error = value - target
+    gaps = error[:, first] - error[:, second]
     inside = (target.abs() < 1.05).all(-1).float() * present[:, None]
+    both = inside[:, first] * inside[:, second]
     count = present.sum().clamp(min=1)
-    fine = (positions * inside).mean(1).sum() / count + GAP_WEIGHT * (
-        gaps.mean(1) * present
-    ).sum() / count
+
+    def mean(loss: Tensor) -> Tensor:
+        return loss.mean(1).sum() / count
+
+    fine = mean(_smooth(error, 0.02) * inside) + GAP_WEIGHT * mean(_smooth(gaps, 0.01) * both)
+    # Where the detector errs alike on two pictures of a person, the movement is right all the same,
+    # and it is all that a driver gives; an absolute error hides what is lost of it.
+    for moved, seen in ((error, inside), (gaps, both)):
+        even = len(moved) // 2 * 2
+        change = moved[0:even:2] - moved[1:even:2]
+        fine = fine + MOTION_WEIGHT * mean(_smooth(change, 0.01) * seen[0:even:2] * seen[1:even:2])
     return fine + 0.05 * F.binary_cross_entropy_with_logits(presence, present)
+
+
+def _smooth(error: Tensor, beta: float) -> Tensor:
+    """Smooth L1 of (..., 2), both axes added up."""
+    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none").sum(-1)
 
 
 def train_detector(

@@ -20,12 +20,16 @@ from models.landmarks import INDEX
 from training.data import SIZE, Clip, Portraits, flipped
 from training.expression import (
     BELOW_MOUTH,
+    BROWS,
     EYE_CORNERS,
+    GAZE_READ,
     INNER_LOWER,
     INNER_UPPER,
     IRISES,
+    LIDS_READ,
     LOWER_LIDS,
     UPPER_LIDS,
+    as_read,
     blinks,
     eye_opening,
     mouth_opening,
@@ -38,7 +42,7 @@ Rng = np.random.Generator
 Points = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-CLIP_SHARE = 0.6
+CLIP_SHARE = 0.65
 """Share of pairs that come from clips."""
 CUT_OUT_SHARE = 0.65
 """Share of the portraits that are set before another background."""
@@ -46,7 +50,7 @@ WARP_CELLS = 32
 GAZE_SHARE = {"clip": 0.2, "portrait": 0.6}
 """Share of pairs in which the gaze is turned."""
 
-DRAWN_SHARE = 0.38
+DRAWN_SHARE = 0.28
 """Share of drawn faces among those."""
 
 
@@ -115,7 +119,8 @@ def pair(
             first, second = second, first
         image, points = clip.images[second], clip.landmarks[second]
         if rng.random() < GAZE_SHARE["clip"]:
-            image, points = turn_gaze(image, points, *_gaze(rng))
+            image, turned = turn_gaze(image, points, *_gaze(rng))
+            points = as_read(points, turned, GAZE_READ)
         true = np.ones((SIZE, SIZE), np.float32)
         return clip.images[first], image, clip.landmarks[first], points, true
     return _portrait_pair(material, rng)
@@ -135,6 +140,7 @@ def _portrait_pair(
     if rng.random() < GAZE_SHARE["portrait"]:
         other, looking = turn_gaze(image, points, *_gaze(rng))
     other, lidded = shut_eyes(other, looking, opening)
+    lidded = as_read(points, looking, GAZE_READ) + LIDS_READ * (lidded - looking)
     depth = material.portraits.depth[chosen]
     target = _moved(lidded, depth, motion, rng)
     around = _around_head(points)
@@ -146,9 +152,12 @@ def _portrait_pair(
         alpha = _soft(material.mattes[chosen])
         behind = _background(material, rng)
         both = np.dstack([other, (255 * alpha).astype(np.uint8)])
-        bent = thin_plate_warp(both, start, end, WARP_CELLS)
+        # Hair goes along with the head, to the picture's edge; shoulders do in part.
+        shift = (end - start)[-len(around) :].mean(0)
+        edges = np.stack([shift, shift * rng.uniform(0.1, 0.7)])
+        bent = thin_plate_warp(both, start, end, WARP_CELLS, edges)
         warped = _over(bent[..., :3], bent[..., 3] / 255, behind)
-        image, true_outside = _over(image, alpha, behind), 0.7
+        image, true_outside = _over(image, alpha, behind), 0.6
     else:
         # The background that a warp drags along is not to be learnt.
         warped, true_outside = thin_plate_warp(other, start, end, WARP_CELLS), 0.1
@@ -161,6 +170,20 @@ def _portrait_pair(
         final,
         _face_mask(final, true_outside),
     )
+
+
+def moved_portrait(
+    image: Picture, points: Points, depth: Points, motion: tuple[Points, Points], rng: Rng
+) -> tuple[Picture, Points]:
+    """A portrait (256, 256, 3), its landmarks (48, 2) and their depth (48,) in pixels, turned and
+    moved as between two faces of a film."""
+    target = _moved(points, depth, motion, rng)
+    around = _around_head(points)
+    start, end = (
+        np.vstack([points, around]),
+        np.vstack([target, _with_head(points, target, depth, around)]),
+    )
+    return thin_plate_warp(image, start, end, WARP_CELLS), target
 
 
 def _gaze(rng: Rng) -> tuple[float, float]:
@@ -227,7 +250,7 @@ def _moved(points: Points, depth: Points, motion: tuple[Points, Points], rng: Rn
     """Where a portrait's landmarks go: a turn in 3-D, a real change of expression, the mouth."""
     before, after = motion
     centre = points.mean(0)
-    yaw, pitch = np.deg2rad(rng.normal(0, 6)), np.deg2rad(rng.normal(0, 4.5))
+    yaw, pitch = np.deg2rad(np.clip(rng.normal(0, (6, 4.5)) * rng.choice([1, 1.8]), -22, 22))
     solid = np.concatenate([points - centre, (depth - depth.mean())[:, None]], 1)
     turn_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     turn_x = np.array(
@@ -242,6 +265,9 @@ def _moved(points: Points, depth: Points, motion: tuple[Points, Points], rng: Rn
     # The gaze is turned already too.
     eyes = np.array(EYE_CORNERS).reshape(2, 2)
     moved[IRISES] = moved[eyes].mean(1) + points[IRISES] - points[eyes].mean(1)
+    # Brows are raised and drawn down, either a little by itself: people who talk seldom do.
+    lift = rng.normal(0, 0.02) + np.repeat(rng.normal(0, 0.008, 2), 3)
+    moved[BROWS] += lift[:, None] * (points[INDEX["forehead"]] - points[INDEX["chin"]])
     # Mouth: only ever closed further.
     keep = rng.choice([0.15, rng.uniform(0.15, 1), 1.0])
     shift = (points[INNER_LOWER] - points[INNER_UPPER]) * keep - (

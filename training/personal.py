@@ -17,7 +17,7 @@ from realtime.avatar import TIGHTEST, read_picture
 from realtime.crop import Crop
 from realtime.face import Tracker
 from realtime.frame import Image
-from realtime.motion import forward
+from realtime.head import MEAN_SHAPE
 from realtime.video import VideoFile
 from training import pairs
 from training.data import SIZE, Clip, Portraits
@@ -126,5 +126,5 @@ def _film(path: Path, tracker: Tracker) -> Clip:
 
 def _portraits(found: list[tuple[Image, NDArray[np.float32]]]) -> Portraits:
     landmarks = np.stack([points for _, points in found])
-    depth = -np.outer(np.ptp(landmarks[..., 0], axis=1), forward())
+    depth = np.outer(np.ptp(landmarks[..., 0], axis=1), MEAN_SHAPE[:, 2])
     return Portraits(np.stack([image for image, _ in found]), landmarks, depth.astype(np.float32))

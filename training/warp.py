@@ -21,13 +21,20 @@ def thin_plate_warp(
     points: NDArray[np.float32],
     target: NDArray[np.float32],
     cells: int = CELLS,
+    edges: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
     """The square ``image`` (S, S, C) bent so that ``points`` land on ``target``, edges held.
 
-    Both (N, 2) pixels, whole numbers at pixel centres. Thin-plate spline (Bookstein 1989).
+    Both (N, 2) pixels, whole numbers at pixel centres. ``edges``: how far the picture's edges go
+    instead, (2, 2) pixels, x and y of the upper one and of the lower one, in between as far as in
+    between. Thin-plate spline (Bookstein 1989).
     """
     size = image.shape[0]
-    knots = np.vstack([target / size, _ANCHORS])
+    held = _ANCHORS
+    if edges is not None:
+        down = np.clip(_ANCHORS[:, 1:], 0, 1)
+        held = _ANCHORS + (edges[0] * (1 - down) + edges[1] * down) / size
+    knots = np.vstack([target / size, held])
     values = np.vstack([points / size, _ANCHORS])
     n = len(knots)
     system = np.zeros((n + 3, n + 3))
@@ -45,7 +52,7 @@ def thin_plate_warp(
     from_x, from_y = cv2.split(
         cv2.remap(bent.reshape(cells + 1, cells + 1, 2), columns, rows, cv2.INTER_LINEAR)
     )
-    edge = cv2.BORDER_REFLECT_101
+    edge = cv2.BORDER_REFLECT_101 if edges is None else cv2.BORDER_REPLICATE
     return np.asarray(cv2.remap(image, from_x, from_y, cv2.INTER_LINEAR, borderMode=edge), np.uint8)
 
 
