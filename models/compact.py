@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.keypoints import Keypoints, inverse_2x2
-from models.landmarks import COUNT, NAMES, indices
+from models.landmarks import COUNT, MIRROR, NAMES, indices
 
 SIZE = 256
 """Side of avatar and output, pixels."""
@@ -203,13 +203,14 @@ class DenseMotion(nn.Module):
         """
         apart = (driving[:, :, None] - driving[:, None]).square().sum(-1)  # (B, K, K)
         share = torch.exp((apart * -self.log_steepness.exp()).clamp(min=-40) + self.log_strength)
-        all_share = share.sum(-1, keepdim=True) + self.background.exp()
-        share = share / all_share
-        # [i, k]: where map k leads from keypoint i.
-        leads = (jacobian[:, None] @ driving[:, :, None, :, None] + shift[:, None])[..., 0]
-        mean = (share[..., None] * leads).sum(2) + driving * self.background.exp() / all_share
+        behind = self.background.exp()
+        total = share.sum(-1, keepdim=True) + behind
+        share = share / total  # [i, k]: of map k at keypoint i
+        maps = _product(share, torch.cat([jacobian, shift], -1).flatten(2))
+        a, b, c = maps.reshape(-1, COUNT, 2, 3).unbind(-1)
+        led = a * driving[..., :1] + b * driving[..., 1:] + c + driving * (behind / total)
         left = torch.eye(COUNT, device=share.device) - share
-        missed = avatar - mean
+        missed = avatar - led
         for _ in range(4):
             missed = missed + _product(left, missed)
             left = _product(left, left)
@@ -489,8 +490,13 @@ class CompactModel(nn.Module):
         """As ``detect``, and the belief (B,) in 0..1 that there is a face."""
         if image.shape[-1] != self.keypoint_size:
             image = F.interpolate(image, size=(self.keypoint_size,) * 2, mode="area")
-        value, presence = self.detector(image)
-        return Keypoints(value, local_affine(value, self.template)), torch.sigmoid(presence)
+        # Read twice, as it is and mirrored: half of what the detector errs by is not symmetric.
+        values, presences = self.detector(torch.cat([image, image.flip(-1)]))
+        value, mirrored = values.chunk(2)
+        back = mirrored[:, list(MIRROR)] * mirrored.new_tensor([-1.0, 1.0])
+        value = (value + back) / 2
+        presence = torch.sigmoid(presences).reshape(2, -1).mean(0)
+        return self.keypoints(value), presence
 
     def keypoints(self, value: Tensor) -> Keypoints:
         """Keypoints with their jacobians from landmark positions (B, 48, 2)."""

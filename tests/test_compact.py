@@ -77,6 +77,31 @@ def test_a_shift_of_all_keypoints_shifts_the_flow_near_them(model: CompactModel)
     torch.testing.assert_close(back, -shift.expand_as(back), atol=0.03, rtol=0)
 
 
+def test_the_flow_is_right_at_every_keypoint_before_any_training(model: CompactModel) -> None:
+    """Lids and irises lie close together, and a mean over neighbours would move them by less."""
+    small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
+    grid = coordinate_grid(64, small)
+    # Every second cell of a patch: 8 pixels apart, as eyes are.
+    cells = grid[24:40:2, 26:38:2].reshape(1, COUNT, 2)
+    still = torch.eye(2).expand(1, COUNT, 2, 2)
+    avatar = cells.clone()
+    iris = INDEX["left_iris"]
+    avatar[0, iris, 0] += 0.04
+    flow, _ = model.motion(small, Keypoints(avatar, still), Keypoints(cells, still))
+    missed = (flow[:, 24:40:2, 26:38:2].reshape(1, COUNT, 2) - avatar).norm(dim=-1)[0]
+    assert missed[iris] < 0.1 * 0.04
+    assert missed.mean() < 0.05 * 0.04
+
+
+def test_a_mirrored_picture_has_mirrored_landmarks(model: CompactModel) -> None:
+    picture = torch.rand(1, 3, 128, 128)
+    (seen, _), presence = model.detect_with_presence(picture)
+    (mirrored, _), other = model.detect_with_presence(picture.flip(-1))
+    back = mirrored[:, list(MIRROR)] * torch.tensor([-1.0, 1.0])
+    torch.testing.assert_close(back, seen, atol=1e-5, rtol=0)
+    torch.testing.assert_close(other, presence, atol=1e-5, rtol=0)
+
+
 def test_without_motion_unpainted_pixels_are_the_avatars_own(model: CompactModel) -> None:
     image = torch.rand(1, 3, SIZE, SIZE)
     code = model.encoder(image)

@@ -98,8 +98,10 @@ def _generator(arguments: argparse.Namespace) -> None:
     model.template.copy_(mean_face(portraits.landmarks, portraits.images.shape[1]))
     if arguments.start_from is not None:
         begin = read_weights(arguments.start_from)
-        missing = model.load_state_dict(begin, strict=False).missing_keys
-        print(f"started from {arguments.start_from}, {len(missing)} tensors kept from here")
+        # The detector is this run's own.
+        begin = {name: value for name, value in begin.items() if not name.startswith("detector.")}
+        model.load_state_dict(begin, strict=False)
+        print(f"started from {arguments.start_from}")
     model.to(arguments.device)
     train_generator(
         model,

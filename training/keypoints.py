@@ -39,8 +39,7 @@ CLOSE_SHARE = 0.7
 MOVED_SHARE = 0.6
 """Share of the portraits that are moved by a warp."""
 PORTRAIT_SHARE, CLIP_SHARE, DRAWN_SHARE = 0.45, 0.43, 0.12
-GAP_WEIGHT = 2.0
-MOTION_WEIGHT = 2.0
+MOTION_WEIGHT = 1.5
 
 _SMALL = (
     *(("right_lid_upper", "right_lid_lower"), ("left_lid_upper", "left_lid_lower")),
@@ -66,6 +65,8 @@ _TURNS = (
 )
 GAPS = tuple(indices(*side) for side in zip(*_SMALL, *_TURNS, strict=True))
 """Pairs of landmarks whose difference is a loss of its own: firsts and seconds."""
+GAP_WEIGHTS = (2.0,) * len(_SMALL) + (6.0,) * len(_TURNS)
+"""A degree of a nod is half a pixel."""
 
 Rng = np.random.Generator
 
@@ -254,13 +255,15 @@ def loss_of(value: Tensor, presence: Tensor, target: Tensor, present: Tensor) ->
     def mean(loss: Tensor) -> Tensor:
         return loss.mean(1).sum() / count
 
-    fine = mean(_smooth(error, 0.02) * inside) + GAP_WEIGHT * mean(_smooth(gaps, 0.01) * both)
+    both = both * both.new_tensor(GAP_WEIGHTS)
+    fine = mean(_smooth(error, 0.02) * inside) + mean(_smooth(gaps, 0.01) * both)
     # Where the detector errs alike on two pictures of a person, the movement is right all the same,
     # and it is all that a driver gives; an absolute error hides what is lost of it.
     for moved, seen in ((error, inside), (gaps, both)):
         even = len(moved) // 2 * 2
         change = moved[0:even:2] - moved[1:even:2]
-        fine = fine + MOTION_WEIGHT * mean(_smooth(change, 0.01) * seen[0:even:2] * seen[1:even:2])
+        moving = seen[0:even:2] * (seen[1:even:2] > 0)
+        fine = fine + MOTION_WEIGHT * mean(_smooth(change, 0.01) * moving)
     return fine + 0.05 * F.binary_cross_entropy_with_logits(presence, present)
 
 
