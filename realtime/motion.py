@@ -16,8 +16,8 @@ from models.keypoints import Keypoints, inverse_2x2, relative_motion
 from models.landmarks import NAMES, indices
 from realtime.crop import CROP_RATIO, Crop, Points
 from realtime.expression import Blinks, growth, retarget
-from realtime.head import Head, Pose, axis_of, pose_of, turn
 from realtime.neutral import look_of, unneutral
+from realtime.pose import Head, Pose, axis_of, pose_of, turn
 
 FOLLOW_S = 6.0
 """Time constant with which the stage drifts after the face."""

@@ -17,7 +17,7 @@ from realtime.avatar import TIGHTEST, read_picture
 from realtime.crop import Crop
 from realtime.face import Tracker
 from realtime.frame import Image
-from realtime.head import MEAN_SHAPE
+from realtime.pose import MEAN_SHAPE
 from realtime.video import VideoFile
 from training import pairs
 from training.data import SIZE, Clip, Portraits

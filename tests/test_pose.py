@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.landmarks import INDEX, MIRROR, indices
-from realtime.head import MEAN_SHAPE, Head, Pose, axis_of, pose_of, turn
+from realtime.pose import MEAN_SHAPE, Head, Pose, axis_of, pose_of, turn
 
 angles = st.floats(-0.6, 0.6)
 
