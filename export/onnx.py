@@ -63,11 +63,11 @@ def _fill_blocks(graph: Any) -> None:
         ]
         if node.op_type != "Concat" or not found or not all(plain):
             continue
-        channels, height, width = shapes[node.output[0]][1:]
+        count, channels, height, width = shapes[node.output[0]]
         missing = -channels % BLOCK
         if channels < BLOCK or not missing:
             continue
-        zeros = np.zeros((1, missing, height, width), np.float32)
+        zeros = np.zeros((count, missing, height, width), np.float32)
         filling = numpy_helper.from_array(zeros, f"{node.name}/filling")
         graph.initializer.append(filling)
         node.input.append(filling.name)

@@ -172,6 +172,8 @@ class DenseMotion(nn.Module):
         moves = torch.cat([still, moves], 1)  # (B, K + 1, 2, 3)
         cells = _cells(size, small)
         weight = _near(driving.value, steepness, size, strength, behind)
+        sides = _sides(driving.value, cells).reshape(-1, COUNT, size, size)
+        weight = torch.cat([weight[:, :1], weight[:, 1:] * sides], 1)
         # Heatmaps of variance 0.01.
         narrow = torch.full_like(self.log_steepness, 50.0)
         difference = _near(driving.value, narrow, size) - _near(avatar.value, narrow, size)
@@ -198,11 +200,13 @@ class DenseMotion(nn.Module):
         from every keypoint to the avatar's.
 
         With W the share of each map at each keypoint and r what the flow misses there, that is
-        W^-1 r, here the first 16 terms of r + (I - W) r + (I - W)^2 r + ...: what is left out is
+        W^-1 r, here the first 4 terms of r + (I - W) r + (I - W)^2 r + ...: what is left out is
         what keypoints that nearly coincide contradict each other in.
         """
         apart = (driving[:, :, None] - driving[:, None]).square().sum(-1)  # (B, K, K)
         share = torch.exp((apart * -self.log_steepness.exp()).clamp(min=-40) + self.log_strength)
+        points = torch.cat([driving, torch.ones_like(driving[..., :1])], -1).transpose(1, 2)
+        share = share * _sides(driving, points).transpose(1, 2)
         behind = self.background.exp()
         total = share.sum(-1, keepdim=True) + behind
         share = share / total  # [i, k]: of map k at keypoint i
@@ -211,7 +215,7 @@ class DenseMotion(nn.Module):
         led = a * driving[..., :1] + b * driving[..., 1:] + c + driving * (behind / total)
         left = torch.eye(COUNT, device=share.device) - share
         missed = avatar - led
-        for _ in range(4):
+        for _ in range(2):
             missed = missed + _product(left, missed)
             left = _product(left, left)
         return missed
@@ -329,6 +333,104 @@ class AvatarEncoder(nn.Module):
         return AvatarCode(torch.cat([small, hints], 1), self.features(a).float())
 
 
+class _Between(NamedTuple):
+    """What an opening lies between, by landmarks."""
+
+    corners: list[int]
+    """From left to right in the picture."""
+    edges: list[int]
+    """Three of the upper one, then three of the lower one."""
+    upper: tuple[str, ...]
+    """What goes along with the upper one: parts of names."""
+    lower: tuple[str, ...]
+    inside: str
+    soft: float
+    """How sharply one ends where the other begins, in half widths of the opening: about 1.5 pixels
+    of 256."""
+
+
+def _eye(side: str, *corners: str) -> _Between:
+    upper, lower = f"{side}_lid_upper", f"{side}_lid_lower"
+    edges = [f"{lid}{part}" for lid in (upper, lower) for part in ("_outer", "", "_inner")]
+    ends = (f"{side}_eye_{corner}" for corner in corners)
+    return _Between(indices(*ends), indices(*edges), (upper,), (lower,), f"{side}_iris", 0.14)
+
+
+_MOUTH = _Between(
+    indices("mouth_right", "mouth_left"),
+    indices(*(f"inner_lip_{lip}{side}" for lip in ("upper", "lower") for side in _SIDES)),
+    ("lip_upper",),
+    ("lip_lower",),
+    "-",
+    0.07,
+)
+_OPENINGS = (_eye("right", "outer", "inner"), _eye("left", "inner", "outer"), _MOUTH)
+
+
+class _Opening(NamedTuple):
+    """Eyes or mouths seen from their middle, in units of half their width: between two parabolas
+    through the corners."""
+
+    rows: Tensor
+    """(B, 2, 3): times x, y, 1, the places along (1 is a corner) and down."""
+    heights: Tensor
+    """(B, 2): of the upper and the lower parabola in the middle."""
+
+    @classmethod
+    def of(cls, value: Tensor, between: _Between) -> "_Opening":
+        """Of landmarks (B, 48, 2)."""
+        corners = value[:, between.corners]
+        middle, half = corners.mean(1), (corners[:, 1] - corners[:, 0]) / 2
+        square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
+        across = torch.stack([-half[:, 1], half[:, 0]], -1)
+        axes = torch.stack([half, across], 1) / square[..., None]  # (B, 2, 2)
+        rows = torch.cat([axes, -(axes @ middle[..., None])], -1)
+        edges = value[:, between.edges]
+        along, down = (edges @ axes.transpose(1, 2) + rows[:, None, :, 2]).unbind(-1)
+        heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 6)
+        return cls(rows, heights.reshape(-1, 2, 3).mean(-1))
+
+    def places(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Of points (3, n) or (B, 3, n), rows x, y, 1: their places along and down, (B, n)."""
+        along, down = _product(self.rows, points).unbind(1)
+        return along, down
+
+
+def _sides(value: Tensor, points: Tensor) -> Tensor:
+    """How much each of the keypoints (B, 48, 2) rules at points (3, n) or (B, 3, n), by the side
+    that they are on: (B, 48, n), 0..1.
+
+    What lies above the line between two lids, or lips, goes with the upper one, what lies below
+    with the lower one, and an iris shows between its lids alone. A mean of both, where they meet,
+    would show what they cover.
+    """
+    gates = []
+    for between in _OPENINGS:
+        opening = _Opening.of(value, between)
+        along, down = opening.places(points)
+        arch = (1 - along.square()).clamp(min=0)
+        upper, lower = (opening.heights[:, :, None] * arch[:, None]).unbind(1)
+        above = torch.sigmoid(((upper + lower) / 2 - down) / between.soft)
+        inside = torch.sigmoid((down - upper) / between.soft) * torch.sigmoid(
+            (lower - down) / between.soft
+        )
+        gates += [above, 1 - above, inside]
+    gates.append(torch.ones_like(gates[0]))
+    return torch.stack(gates, 1)[:, _SIDE_OF]
+
+
+def _side_of(name: str) -> int:
+    """Which of the gates of ``_sides`` is a keypoint's."""
+    for number, between in enumerate(_OPENINGS):
+        for order, parts in enumerate((between.upper, between.lower, (between.inside,))):
+            if any(part in name for part in parts):
+                return 3 * number + order
+    return 3 * len(_OPENINGS)
+
+
+_SIDE_OF = [_side_of(name) for name in NAMES]
+
+
 def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
     """Where the driving face shows more of the inside of its mouth than the avatar does: (B, 1,
     size, size), 0..1. Both faces as landmarks (B, 48, 2).
@@ -336,12 +438,11 @@ def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
     Inside is between two parabolas through the corners of the mouth and the inner lips.
     """
     # Both faces at once: small tensors cost a runtime by their number.
-    mouth = _Mouth.of(torch.cat([avatar, driving]))
-    heights = mouth.lip_heights()
-    own, driven = heights.chunk(2)
+    mouth = _Opening.of(torch.cat([avatar, driving]), _MOUTH)
+    own, driven = mouth.heights.chunk(2)
     opening = driven[:, 1:] - driven[:, :1]
     more = (1 - (own[:, 1:] - own[:, :1]) / opening.clamp(min=0.02)).clamp(0, 1)
-    along, down = _product(mouth.rows.chunk(2)[1], _cells(size, driving)).unbind(1)  # (B, n)
+    along, down = (one.chunk(2)[1] for one in mouth.places(_cells(size, driving)))
     arch = (1 - along.square()).clamp(min=0)
     soft = 0.04
     inside = torch.sigmoid((down - driven[:, :1] * arch) / soft) * torch.sigmoid(
@@ -350,35 +451,6 @@ def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
     # Closed lips give a quarter on their line.
     inside = ((inside - 0.25) / 0.75).clamp(min=0) * more
     return inside.reshape(-1, 1, size, size)
-
-
-class _Mouth(NamedTuple):
-    """Faces seen from the middle of their mouths, in units of half its width."""
-
-    rows: Tensor
-    """(B, 2, 3): times x, y, 1, the places along (1 is a corner) and down."""
-    lips: Tensor
-    """(B, 6, 2): inner lips, the upper one's right, middle and left, then the lower one's."""
-
-    @classmethod
-    def of(cls, value: Tensor) -> "_Mouth":
-        """Of landmarks (B, 48, 2)."""
-        corners = value[:, indices("mouth_right", "mouth_left")]
-        middle, half = corners.mean(1), (corners[:, 1] - corners[:, 0]) / 2
-        square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
-        across = torch.stack([-half[:, 1], half[:, 0]], -1)
-        axes = torch.stack([half, across], 1) / square[..., None]  # (B, 2, 2)
-        rows = torch.cat([axes, -(axes @ middle[..., None])], -1)
-        names = (f"inner_lip_{lip}{side}" for lip in ("upper", "lower") for side in _SIDES)
-        return cls(rows, value[:, indices(*names)])
-
-    def lip_heights(self) -> Tensor:
-        """Heights (B, 2) in the middle of the parabolas of the upper and the lower inner lip."""
-        axes, offset = self.rows[..., :2], self.rows[..., 2:]
-        along, down = (self.lips @ axes.transpose(1, 2) + offset.transpose(1, 2)).unbind(-1)
-        heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 6)
-        middle: Tensor = heights.reshape(-1, 2, 3).mean(-1)
-        return middle
 
 
 class Painting(NamedTuple):

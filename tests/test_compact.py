@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
+from drawn_face import face  # noqa: E402
 
 from models.compact import (  # noqa: E402
     SIZE,
@@ -77,20 +78,49 @@ def test_a_shift_of_all_keypoints_shifts_the_flow_near_them(model: CompactModel)
     torch.testing.assert_close(back, -shift.expand_as(back), atol=0.03, rtol=0)
 
 
-def test_the_flow_is_right_at_every_keypoint_before_any_training(model: CompactModel) -> None:
-    """Lids and irises lie close together, and a mean over neighbours would move them by less."""
+def eyes(lids: float = 1.0, gaze: float = 0.0) -> torch.Tensor:
+    """Landmarks (1, 48, 2) of a drawn face in its crop: lids apart by this part, irises moved to
+    the right."""
+    landmarks = torch.from_numpy(face(lids=lids))
+    low, high = landmarks.amin(0), landmarks.amax(0)
+    value = (landmarks - (low + high) / 2) / (high - low).max() * 1.1
+    value[[INDEX["right_iris"], INDEX["left_iris"]], 0] += gaze
+    return value[None]
+
+
+def leads(flow: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Where a flow (1, 64, 64, 2) leads from points (1, K, 2)."""
+    cells = points * (SIZE - 1) / SIZE
+    found = F.grid_sample(flow.permute(0, 3, 1, 2), cells[:, None], align_corners=False)
+    return found[:, :, 0].transpose(1, 2)
+
+
+def test_an_iris_goes_with_its_keypoint_between_lids_that_stay(model: CompactModel) -> None:
+    """A mean over its neighbours, before any training, would move it by a fifth."""
     small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
-    grid = coordinate_grid(64, small)
-    # Every second cell of a patch: 8 pixels apart, as eyes are.
-    cells = grid[24:40:2, 26:38:2].reshape(1, COUNT, 2)
+    gaze = 0.03  # four pixels
+    avatar, driving = model.keypoints(eyes()), model.keypoints(eyes(gaze=gaze))
+    driving = Keypoints(driving.value, avatar.jacobian)
+    flow, _ = model.motion(small, avatar, driving)
+    found = leads(flow, driving.value)[0]
+    iris, brow = INDEX["left_iris"], INDEX["left_brow"]
+    moved = float(driving.value[0, iris, 0] - found[iris, 0])
+    assert 0.55 * gaze < moved < 1.1 * gaze
+    assert float((driving.value[0, brow] - found[brow]).norm()) < 0.1 * gaze
+
+
+def test_over_a_shut_eye_lies_the_skin_above_it_and_below_that_below(model: CompactModel) -> None:
+    small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
     still = torch.eye(2).expand(1, COUNT, 2, 2)
-    avatar = cells.clone()
-    iris = INDEX["left_iris"]
-    avatar[0, iris, 0] += 0.04
-    flow, _ = model.motion(small, Keypoints(avatar, still), Keypoints(cells, still))
-    missed = (flow[:, 24:40:2, 26:38:2].reshape(1, COUNT, 2) - avatar).norm(dim=-1)[0]
-    assert missed[iris] < 0.1 * 0.04
-    assert missed.mean() < 0.05 * 0.04
+    avatar, driving = Keypoints(eyes(), still), Keypoints(eyes(lids=0.0), still)
+    flow, _ = model.motion(small, avatar, driving)
+    upper, lower = INDEX["right_lid_upper"], INDEX["right_lid_lower"]
+    aside = torch.tensor([0.0, 0.035])  # between cells that the line does not touch
+    line = driving.value[:, upper : upper + 1]
+    above, below = (leads(flow, line + way)[0, 0, 1] for way in (-aside, aside))
+    top, bottom = (float(avatar.value[0, one, 1]) for one in (upper, lower))
+    assert float(above) < top
+    assert float(below) > bottom
 
 
 def test_a_mirrored_picture_has_mirrored_landmarks(model: CompactModel) -> None:

@@ -26,7 +26,6 @@ from training.expression import (
     INNER_LOWER,
     INNER_UPPER,
     IRISES,
-    LIDS_READ,
     LOWER_LIDS,
     UPPER_LIDS,
     as_read,
@@ -140,7 +139,7 @@ def _portrait_pair(
     if rng.random() < GAZE_SHARE["portrait"]:
         other, looking = turn_gaze(image, points, *_gaze(rng))
     other, lidded = shut_eyes(other, looking, opening)
-    lidded = as_read(points, looking, GAZE_READ) + LIDS_READ * (lidded - looking)
+    lidded = as_read(points, looking, GAZE_READ) + (lidded - looking)
     depth = material.portraits.depth[chosen]
     target = _moved(lidded, depth, motion, rng)
     around = _around_head(points)
