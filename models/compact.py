@@ -14,16 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.field import SIZE, carry, cells, coordinate_grid, mix, near, product, warp
 from models.keypoints import Keypoints, inverse_2x2
-from models.landmarks import COUNT, MIRROR, NAMES, indices
+from models.landmarks import COUNT, MIRROR, NAMES
+from models.openings import new_mouth, sides
 
-SIZE = 256
-"""Side of avatar and output, pixels."""
 MOUTH_GATE = 4.0
 """How much the painter's alpha is held open inside a newly opened mouth, as a logit."""
 MOUTH_SHADE = 1.5
 """How much darker the paint starts there, as a logit."""
-_SIDES = ("_right", "", "_left")
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -48,14 +47,6 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> same."""
         return F.relu(x + self.second(self.first(x)))
-
-
-def coordinate_grid(size: int, like: Tensor) -> Tensor:
-    """(size, size, 2) of x, y at the cell centres, where -1 and 1 are the centres of the first and
-    last pixel of the 256 px picture: cells of any size agree on where things are."""
-    centre = (torch.arange(size, device=like.device, dtype=torch.float32) * 2 + 1) / size - 1
-    centre = centre * (SIZE / (SIZE - 1))
-    return torch.stack([centre.expand(size, size), centre[:, None].expand(size, size)], -1)
 
 
 def _up(x: Tensor) -> Tensor:
@@ -114,17 +105,6 @@ def local_affine(value: Tensor, template: Tensor) -> Tensor:
     return jacobian
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Sample image (B, C, n, n) at flow (B, h, w, 2) in -1..1; outside, the border is repeated.
-
-    The grid is rescaled and clamped because zeros padding with align_corners=False is the one
-    case for which ONNX Runtime's CPU GridSample has a fast path.
-    """
-    n = image.shape[-1]
-    grid = (flow * ((SIZE - 1) / SIZE)).clamp(-(1 - 1 / n), 1 - 1 / n)
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
 class DenseMotion(nn.Module):
     """Keypoint motion -> a flow field and an occlusion map at 64x64 (section 3.2 of the paper).
 
@@ -170,15 +150,15 @@ class DenseMotion(nn.Module):
         moves = torch.cat([jacobian, shift], -1)  # (B, K, 2, 3), of x, y, 1
         still = torch.eye(2, 3, device=moves.device).expand(moves.shape[0], 1, 2, 3)
         moves = torch.cat([still, moves], 1)  # (B, K + 1, 2, 3)
-        cells = _cells(size, small)
-        weight = _near(driving.value, steepness, size, strength, behind)
-        sides = _sides(driving.value, cells).reshape(-1, COUNT, size, size)
-        weight = torch.cat([weight[:, :1], weight[:, 1:] * sides], 1)
+        places = cells(size, small)
+        weight = near(driving.value, steepness, size, strength, behind)
+        rule = sides(driving.value, places).reshape(-1, COUNT, size, size)
+        weight = torch.cat([weight[:, :1], weight[:, 1:] * rule], 1)
         # Heatmaps of variance 0.01.
         narrow = torch.full_like(self.log_steepness, 50.0)
-        difference = _near(driving.value, narrow, size) - _near(avatar.value, narrow, size)
-        grid = cells[:2].reshape(2, size, size)
-        first_flow = _mix(weight, moves, cells).reshape(-1, 2, size, size)
+        difference = near(driving.value, narrow, size) - near(avatar.value, narrow, size)
+        grid = places[:2].reshape(2, size, size)
+        first_flow = mix(weight, moves, places).reshape(-1, 2, size, size)
         warped = warp(small, first_flow.permute(0, 2, 3, 1))
         a = self.first(torch.cat([difference, warped, (first_flow - grid) * 4], 1))
         b = self.down1(a)
@@ -191,7 +171,7 @@ class DenseMotion(nn.Module):
         mask, correction, occlusion = heads.split([COUNT + 1, 2, 1], 1)
         # Clamped where a softmax would subtract the largest: the same but for absurd logits.
         weight = weight * torch.exp(mask.clamp(-60, 60))
-        flow = _mix(weight, moves, cells).reshape(-1, 2, size, size)
+        flow = mix(weight, moves, places).reshape(-1, 2, size, size)
         flow = flow + 0.06 * torch.tanh(correction)
         return flow.permute(0, 2, 3, 1), torch.sigmoid(occlusion + 2)
 
@@ -206,72 +186,19 @@ class DenseMotion(nn.Module):
         apart = (driving[:, :, None] - driving[:, None]).square().sum(-1)  # (B, K, K)
         share = torch.exp((apart * -self.log_steepness.exp()).clamp(min=-40) + self.log_strength)
         points = torch.cat([driving, torch.ones_like(driving[..., :1])], -1).transpose(1, 2)
-        share = share * _sides(driving, points).transpose(1, 2)
+        share = share * sides(driving, points).transpose(1, 2)
         behind = self.background.exp()
         total = share.sum(-1, keepdim=True) + behind
         share = share / total  # [i, k]: of map k at keypoint i
-        maps = _product(share, torch.cat([jacobian, shift], -1).flatten(2))
+        maps = product(share, torch.cat([jacobian, shift], -1).flatten(2))
         a, b, c = maps.reshape(-1, COUNT, 2, 3).unbind(-1)
         led = a * driving[..., :1] + b * driving[..., 1:] + c + driving * (behind / total)
         left = torch.eye(COUNT, device=share.device) - share
         missed = avatar - led
         for _ in range(2):
-            missed = missed + _product(left, missed)
-            left = _product(left, left)
+            missed = missed + product(left, missed)
+            left = product(left, left)
         return missed
-
-
-def _cells(size: int, like: Tensor) -> Tensor:
-    """(3, size * size): x, y, 1 of each cell's centre."""
-    grid = coordinate_grid(size, like).reshape(-1, 2).T
-    return torch.cat([grid, torch.ones_like(grid[:1])])
-
-
-def _near(
-    value: Tensor,
-    steepness: Tensor,
-    size: int,
-    strength: Tensor | None = None,
-    behind: Tensor | None = None,
-) -> Tensor:
-    """strength exp(-steepness |z - p|^2) of each cell z and keypoint p: value (B, K, 2), steepness
-    and strength (K,) -> (B, K, size, size); with ``behind``, a plane of it before the first.
-
-    A product of a row and a column, both short: nothing else is computed cell by cell.
-    """
-    axis = coordinate_grid(size, value)[0, :, 0]  # y has the same places
-    away = (value[..., None] - axis).square()  # (B, K, 2, size)
-    # e^-40 is nothing, and its square still a number that processors are quick with.
-    factors = torch.exp((away * -steepness[:, None, None]).clamp(min=-40))
-    x, y = factors[:, :, 0, None], factors[:, :, 1, :, None]
-    if strength is not None:
-        x = x * strength[:, None, None]
-    if behind is not None:
-        x = torch.cat([behind.expand_as(x[:, :1]), x], 1)
-        y = torch.cat([torch.ones_like(y[:, :1]), y], 1)
-    near: Tensor = y * x
-    return near
-
-
-def _product(one: Tensor, other: Tensor) -> Tensor:
-    """Matrix product in float32, in a training at lower precision too: bf16 knows a place to a
-    pixel or two."""
-    with torch.autocast(one.device.type, enabled=False):
-        return one.float() @ other.float()
-
-
-def _mix(weight: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
-    """Weighted mean of affine moves: weight (B, K + 1, h, w), moves (B, K + 1, 2, 3), cells (3, n)
-    -> flow (B, 2, n), n = h w.
-
-    The affine maps are averaged, not the places that they lead to: the same, and far less of it.
-    """
-    ones = torch.ones_like(moves[:, :, 0, :1])
-    maps = torch.cat([moves.flatten(2), ones], -1)  # (B, K + 1, 7)
-    mean = _product(maps.transpose(1, 2), weight.flatten(2))  # (B, 7, n)
-    a, b, c = (mean[:, :6] / mean[:, 6:]).reshape(-1, 2, 3, cells.shape[-1]).unbind(2)
-    flow: Tensor = a * cells[0] + b * cells[1] + c
-    return flow
 
 
 def _steepness(name: str) -> float:
@@ -333,126 +260,6 @@ class AvatarEncoder(nn.Module):
         return AvatarCode(torch.cat([small, hints], 1), self.features(a).float())
 
 
-class _Between(NamedTuple):
-    """What an opening lies between, by landmarks."""
-
-    corners: list[int]
-    """From left to right in the picture."""
-    edges: list[int]
-    """Three of the upper one, then three of the lower one."""
-    upper: tuple[str, ...]
-    """What goes along with the upper one: parts of names."""
-    lower: tuple[str, ...]
-    inside: str
-    soft: float
-    """How sharply one ends where the other begins, in half widths of the opening: about 1.5 pixels
-    of 256."""
-
-
-def _eye(side: str, *corners: str) -> _Between:
-    upper, lower = f"{side}_lid_upper", f"{side}_lid_lower"
-    edges = [f"{lid}{part}" for lid in (upper, lower) for part in ("_outer", "", "_inner")]
-    ends = (f"{side}_eye_{corner}" for corner in corners)
-    return _Between(indices(*ends), indices(*edges), (upper,), (lower,), f"{side}_iris", 0.14)
-
-
-_MOUTH = _Between(
-    indices("mouth_right", "mouth_left"),
-    indices(*(f"inner_lip_{lip}{side}" for lip in ("upper", "lower") for side in _SIDES)),
-    ("lip_upper",),
-    ("lip_lower",),
-    "-",
-    0.07,
-)
-_OPENINGS = (_eye("right", "outer", "inner"), _eye("left", "inner", "outer"), _MOUTH)
-
-
-class _Opening(NamedTuple):
-    """Eyes or mouths seen from their middle, in units of half their width: between two parabolas
-    through the corners."""
-
-    rows: Tensor
-    """(B, 2, 3): times x, y, 1, the places along (1 is a corner) and down."""
-    heights: Tensor
-    """(B, 2): of the upper and the lower parabola in the middle."""
-
-    @classmethod
-    def of(cls, value: Tensor, between: _Between) -> "_Opening":
-        """Of landmarks (B, 48, 2)."""
-        corners = value[:, between.corners]
-        middle, half = corners.mean(1), (corners[:, 1] - corners[:, 0]) / 2
-        square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
-        across = torch.stack([-half[:, 1], half[:, 0]], -1)
-        axes = torch.stack([half, across], 1) / square[..., None]  # (B, 2, 2)
-        rows = torch.cat([axes, -(axes @ middle[..., None])], -1)
-        edges = value[:, between.edges]
-        along, down = (edges @ axes.transpose(1, 2) + rows[:, None, :, 2]).unbind(-1)
-        heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 6)
-        return cls(rows, heights.reshape(-1, 2, 3).mean(-1))
-
-    def places(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Of points (3, n) or (B, 3, n), rows x, y, 1: their places along and down, (B, n)."""
-        along, down = _product(self.rows, points).unbind(1)
-        return along, down
-
-
-def _sides(value: Tensor, points: Tensor) -> Tensor:
-    """How much each of the keypoints (B, 48, 2) rules at points (3, n) or (B, 3, n), by the side
-    that they are on: (B, 48, n), 0..1.
-
-    What lies above the line between two lids, or lips, goes with the upper one, what lies below
-    with the lower one, and an iris shows between its lids alone. A mean of both, where they meet,
-    would show what they cover.
-    """
-    gates = []
-    for between in _OPENINGS:
-        opening = _Opening.of(value, between)
-        along, down = opening.places(points)
-        arch = (1 - along.square()).clamp(min=0)
-        upper, lower = (opening.heights[:, :, None] * arch[:, None]).unbind(1)
-        above = torch.sigmoid(((upper + lower) / 2 - down) / between.soft)
-        inside = torch.sigmoid((down - upper) / between.soft) * torch.sigmoid(
-            (lower - down) / between.soft
-        )
-        gates += [above, 1 - above, inside]
-    gates.append(torch.ones_like(gates[0]))
-    return torch.stack(gates, 1)[:, _SIDE_OF]
-
-
-def _side_of(name: str) -> int:
-    """Which of the gates of ``_sides`` is a keypoint's."""
-    for number, between in enumerate(_OPENINGS):
-        for order, parts in enumerate((between.upper, between.lower, (between.inside,))):
-            if any(part in name for part in parts):
-                return 3 * number + order
-    return 3 * len(_OPENINGS)
-
-
-_SIDE_OF = [_side_of(name) for name in NAMES]
-
-
-def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
-    """Where the driving face shows more of the inside of its mouth than the avatar does: (B, 1,
-    size, size), 0..1. Both faces as landmarks (B, 48, 2).
-
-    Inside is between two parabolas through the corners of the mouth and the inner lips.
-    """
-    # Both faces at once: small tensors cost a runtime by their number.
-    mouth = _Opening.of(torch.cat([avatar, driving]), _MOUTH)
-    own, driven = mouth.heights.chunk(2)
-    opening = driven[:, 1:] - driven[:, :1]
-    more = (1 - (own[:, 1:] - own[:, :1]) / opening.clamp(min=0.02)).clamp(0, 1)
-    along, down = (one.chunk(2)[1] for one in mouth.places(_cells(size, driving)))
-    arch = (1 - along.square()).clamp(min=0)
-    soft = 0.04
-    inside = torch.sigmoid((down - driven[:, :1] * arch) / soft) * torch.sigmoid(
-        (driven[:, 1:] * arch - down) / soft
-    )
-    # Closed lips give a quarter on their line.
-    inside = ((inside - 0.25) / 0.75).clamp(min=0) * more
-    return inside.reshape(-1, 1, size, size)
-
-
 class Painting(NamedTuple):
     """How to make a frame of the avatar's picture of whatever size."""
 
@@ -512,24 +319,17 @@ class Painter(nn.Module):
         size = flow.shape[1]
         features, small = warp(avatar.features, flow), warp(avatar.small[:, :3], flow)
         narrow = torch.full_like(driving.value[0, :, 0], 1 / 0.006)
-        pose = _near(driving.value, narrow, size)
+        pose = near(driving.value, narrow, size)
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + _up(self.up(self.down(x))))
         painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)
         # A mouth that was closed has no inside to carry: there paint goes first, and it is dark.
         inside = new_mouth(avatar_keypoints.value, driving.value, size)
-        inside = _product(_product(self.enlarge, inside), self.enlarge.T)  # (B, 1, 256, 256)
+        inside = product(product(self.enlarge, inside), self.enlarge.T)  # (B, 1, 256, 256)
         rgba = torch.sigmoid(painted + self.start - inside * self.gate)
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
         moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
         return Painting(moved, rgba)
-
-
-def carry(image: Tensor, displacement: Tensor) -> Tensor:
-    """The avatar's own pixels (B, 3, n, n), moved by a displacement (B, 2, 64, 64)."""
-    size = image.shape[-1]
-    full = F.interpolate(displacement, size=(size, size), mode="bilinear", align_corners=False)
-    return warp(image, full.permute(0, 2, 3, 1) + coordinate_grid(size, displacement))
 
 
 class CompactModel(nn.Module):

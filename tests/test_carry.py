@@ -59,7 +59,7 @@ def test_alpha_blends_between_carried_and_painted() -> None:
 
 def test_it_agrees_with_the_networks_own_carrying() -> None:
     torch = pytest.importorskip("torch")
-    from models.compact import carry
+    from models.field import carry
 
     avatar, painted = smooth(256), smooth(256)[::-1].copy()
     displacement = (planes(smooth(64, 2)) - 0.5) * 0.3

@@ -9,18 +9,11 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from drawn_face import face  # noqa: E402
 
-from models.compact import (  # noqa: E402
-    SIZE,
-    CompactModel,
-    DenseMotion,
-    carry,
-    coordinate_grid,
-    local_affine,
-    new_mouth,
-    warp,
-)
+from models.compact import CompactModel, DenseMotion, local_affine  # noqa: E402
+from models.field import SIZE, carry, coordinate_grid, warp  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
 from models.landmarks import COUNT, INDEX, MIRROR, NAMES  # noqa: E402
+from models.openings import new_mouth  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.compact import CompactModel, LandmarkDetector, carry, coordinate_grid
+from models.compact import CompactModel, LandmarkDetector
+from models.field import carry, coordinate_grid
 from models.keypoints import Keypoints
 from models.landmarks import indices
 from realtime.crop import READ_RATIO

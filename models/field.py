@@ -1,0 +1,91 @@
+"""Places in a picture, flows, and pictures under a flow, for the compact network.
+
+Coordinates are -1..1 over pixel centres of the 256 px picture, x right and y down. A flow points
+from each place of the result to where the avatar has it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIZE = 256
+"""Side of avatar and output, pixels."""
+
+
+def coordinate_grid(size: int, like: Tensor) -> Tensor:
+    """(size, size, 2) of x, y at the cell centres, where -1 and 1 are the centres of the first and
+    last pixel of the 256 px picture: cells of any size agree on where things are."""
+    centre = (torch.arange(size, device=like.device, dtype=torch.float32) * 2 + 1) / size - 1
+    centre = centre * (SIZE / (SIZE - 1))
+    return torch.stack([centre.expand(size, size), centre[:, None].expand(size, size)], -1)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """Sample image (B, C, n, n) at flow (B, h, w, 2) in -1..1; outside, the border is repeated.
+
+    The grid is rescaled and clamped because zeros padding with align_corners=False is the one
+    case for which ONNX Runtime's CPU GridSample has a fast path.
+    """
+    n = image.shape[-1]
+    grid = (flow * ((SIZE - 1) / SIZE)).clamp(-(1 - 1 / n), 1 - 1 / n)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def cells(size: int, like: Tensor) -> Tensor:
+    """(3, size * size): x, y, 1 of each cell's centre."""
+    grid = coordinate_grid(size, like).reshape(-1, 2).T
+    return torch.cat([grid, torch.ones_like(grid[:1])])
+
+
+def near(
+    value: Tensor,
+    steepness: Tensor,
+    size: int,
+    strength: Tensor | None = None,
+    behind: Tensor | None = None,
+) -> Tensor:
+    """strength exp(-steepness |z - p|^2) of each cell z and keypoint p: value (B, K, 2), steepness
+    and strength (K,) -> (B, K, size, size); with ``behind``, a plane of it before the first.
+
+    A product of a row and a column, both short: nothing else is computed cell by cell.
+    """
+    axis = coordinate_grid(size, value)[0, :, 0]  # y has the same places
+    away = (value[..., None] - axis).square()  # (B, K, 2, size)
+    # e^-40 is nothing, and its square still a number that processors are quick with.
+    factors = torch.exp((away * -steepness[:, None, None]).clamp(min=-40))
+    x, y = factors[:, :, 0, None], factors[:, :, 1, :, None]
+    if strength is not None:
+        x = x * strength[:, None, None]
+    if behind is not None:
+        x = torch.cat([behind.expand_as(x[:, :1]), x], 1)
+        y = torch.cat([torch.ones_like(y[:, :1]), y], 1)
+    near: Tensor = y * x
+    return near
+
+
+def product(one: Tensor, other: Tensor) -> Tensor:
+    """Matrix product in float32, in a training at lower precision too: bf16 knows a place to a
+    pixel or two."""
+    with torch.autocast(one.device.type, enabled=False):
+        return one.float() @ other.float()
+
+
+def mix(weight: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
+    """Weighted mean of affine moves: weight (B, K + 1, h, w), moves (B, K + 1, 2, 3), cells (3, n)
+    -> flow (B, 2, n), n = h w.
+
+    The affine maps are averaged, not the places that they lead to: the same, and far less of it.
+    """
+    ones = torch.ones_like(moves[:, :, 0, :1])
+    maps = torch.cat([moves.flatten(2), ones], -1)  # (B, K + 1, 7)
+    mean = product(maps.transpose(1, 2), weight.flatten(2))  # (B, 7, n)
+    a, b, c = (mean[:, :6] / mean[:, 6:]).reshape(-1, 2, 3, cells.shape[-1]).unbind(2)
+    flow: Tensor = a * cells[0] + b * cells[1] + c
+    return flow
+
+
+def carry(image: Tensor, displacement: Tensor) -> Tensor:
+    """The avatar's own pixels (B, 3, n, n), moved by a displacement (B, 2, 64, 64)."""
+    size = image.shape[-1]
+    full = F.interpolate(displacement, size=(size, size), mode="bilinear", align_corners=False)
+    return warp(image, full.permute(0, 2, 3, 1) + coordinate_grid(size, displacement))
