@@ -22,10 +22,11 @@ class _Between(NamedTuple):
     """From left to right in the picture."""
     edges: list[int]
     """Three of the upper one, then three of the lower one."""
-    upper: tuple[str, ...]
-    """What goes along with the upper one: parts of names."""
-    lower: tuple[str, ...]
+    upper: str
+    """Part of the names of what goes along with the upper one."""
+    lower: str
     inside: str
+    """Of what shows between them alone; "-" for nothing."""
     soft: float
     """How sharply one ends where the other begins, in half widths of the opening: about 1.5 pixels
     of 256."""
@@ -35,14 +36,14 @@ def _eye(side: str, *corners: str) -> _Between:
     upper, lower = f"{side}_lid_upper", f"{side}_lid_lower"
     edges = [f"{lid}{part}" for lid in (upper, lower) for part in ("_outer", "", "_inner")]
     ends = (f"{side}_eye_{corner}" for corner in corners)
-    return _Between(indices(*ends), indices(*edges), (upper,), (lower,), f"{side}_iris", 0.14)
+    return _Between(indices(*ends), indices(*edges), upper, lower, f"{side}_iris", 0.14)
 
 
 _MOUTH = _Between(
     indices("mouth_right", "mouth_left"),
     indices(*(f"inner_lip_{lip}{side}" for lip in ("upper", "lower") for side in _SIDES)),
-    ("lip_upper",),
-    ("lip_lower",),
+    "lip_upper",
+    "lip_lower",
     "-",
     0.07,
 )
@@ -93,19 +94,21 @@ def sides(value: Tensor, points: Tensor) -> Tensor:
         arch = (1 - along.square()).clamp(min=0)
         upper, lower = (opening.heights[:, :, None] * arch[:, None]).unbind(1)
         above = torch.sigmoid(((upper + lower) / 2 - down) / between.soft)
-        inside = torch.sigmoid((down - upper) / between.soft) * torch.sigmoid(
-            (lower - down) / between.soft
-        )
-        gates += [above, 1 - above, inside]
+        gates += [above, 1 - above, _inside(down, upper, lower, between.soft)]
     gates.append(torch.ones_like(gates[0]))
     return torch.stack(gates, 1)[:, _SIDE_OF]
 
 
+def _inside(down: Tensor, upper: Tensor, lower: Tensor, soft: float) -> Tensor:
+    """1 between two edges, falling to 0 over ``soft``."""
+    return torch.sigmoid((down - upper) / soft) * torch.sigmoid((lower - down) / soft)
+
+
 def _side_of(name: str) -> int:
-    """Which of the gates of ``_sides`` is a keypoint's."""
+    """Which of the gates of ``sides`` is a keypoint's."""
     for number, between in enumerate(_OPENINGS):
-        for order, parts in enumerate((between.upper, between.lower, (between.inside,))):
-            if any(part in name for part in parts):
+        for order, part in enumerate((between.upper, between.lower, between.inside)):
+            if part in name:
                 return 3 * number + order
     return 3 * len(_OPENINGS)
 
@@ -126,10 +129,7 @@ def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
     more = (1 - (own[:, 1:] - own[:, :1]) / opening.clamp(min=0.02)).clamp(0, 1)
     along, down = (one.chunk(2)[1] for one in mouth.places(cells(size, driving)))
     arch = (1 - along.square()).clamp(min=0)
-    soft = 0.04
-    inside = torch.sigmoid((down - driven[:, :1] * arch) / soft) * torch.sigmoid(
-        (driven[:, 1:] * arch - down) / soft
-    )
+    inside = _inside(down, driven[:, :1] * arch, driven[:, 1:] * arch, 0.04)
     # Closed lips give a quarter on their line.
     inside = ((inside - 0.25) / 0.75).clamp(min=0) * more
     return inside.reshape(-1, 1, size, size)
