@@ -91,7 +91,7 @@ class MotionSettings:
     """How far lips, brows and gaze move for the driver's, 0 to 2. Networks make a movement smaller
     than its keypoints say; 1 hands on the keypoints as they are. For bundles whose keypoints are
     landmarks."""
-    turn: float = 1.3
+    turn: float = 1.1
     """The same for turns and nods of the head."""
 
     def __post_init__(self) -> None:

@@ -64,7 +64,7 @@ def _mean_shape() -> Array:
 
 # How well a landmark tells where the skull is: what lips, lids, brows and jaw do is expression.
 _STEADY = {"lip": 0.0, "mouth": 0.0, "chin": 0.0, "lid": 0.0, "iris": 0.0, "brow": 0.0}
-_STEADY |= {"jaw": 0.1, "forehead": 0.5, "temple": 0.2, "eye": 1.0, "nos": 1.0}
+_STEADY |= {"jaw": 0.2, "forehead": 0.5, "temple": 0.7, "eye": 1.0, "nos": 1.0}
 
 
 class Pose(NamedTuple):
