@@ -63,7 +63,7 @@ class SmoothingSettings:
     """One-Euro filter on the driving keypoints (Casiez et al. 2012)."""
 
     enabled: bool = True
-    min_cutoff_hz: float = 4.0
+    min_cutoff_hz: float = 2.5
     """Cut-off at rest, hertz, 0.001 to 1000: lower is calmer and later."""
     beta: float = 16.0
     """Rise of the cut-off with speed, hertz per (coordinate unit per second), 0 to 1000."""

@@ -35,6 +35,9 @@ BETTER = 0.7
 """A new reference is at most this part as far from neutral as the old one."""
 WIDTH_OF_FACE = 0.83
 """Width of a face against its height, median over portraits, where keypoints do not tell it."""
+MOST_TURN = math.radians(34.0)
+"""Farthest that the avatar's head turns or tilts from its own pose: its picture has no pixels for
+what would come into view beyond."""
 KNEE = 0.6
 """Part of a limit that is reached unchanged."""
 JACOBIAN_LIMIT = 0.95
@@ -264,6 +267,8 @@ class Motion:
             )
 
         # The whole pose goes back, so that a face stays a face at the limit.
+        angle = float(np.linalg.norm(axis))
+        axis *= float(soft_limit(angle, MOST_TURN)) / max(angle, 1e-9)
         away = (part(1).show(head.shape) - head.landmarks) / head.pose.scale
         travel = float(np.hypot(*away.T).max())
         share = float(soft_limit(travel, limit)) / max(travel, 1e-9)
