@@ -134,7 +134,15 @@ class Motion:
     def set_avatar(self, keypoints: Keypoints) -> None:
         """Move this avatar from now on; the driver's reference stays."""
         self._avatar = keypoints
-        self._head = Head(keypoints.value) if self._is_face else None
+        self._head = None
+        if self._is_face:
+            self._head = Head(keypoints.value)
+            # Weighted least squares, as in ``models.compact.local_affine``: all but the result.
+            apart = keypoints.value[None] - keypoints.value[:, None]
+            weight = np.exp(-0.5 * np.square(apart).sum(-1) / 0.35**2) + 0.25
+            weighted = apart * weight[..., None]
+            own = weighted.transpose(0, 2, 1) @ apart
+            self._around = np.asarray(weighted @ inverse_2x2(own), np.float32)
 
     def zoom(self, factor: float) -> None:
         """Make the stage ``factor`` times as large at once: the avatar's face gets smaller."""
@@ -278,13 +286,8 @@ class Motion:
         """The avatar's local frames (48, 2, 2) when its landmarks are at ``value``: moved by the
         affine map that best takes the landmarks around each to where they are now."""
         avatar: Any = self._avatar
-        apart = avatar.value[None] - avatar.value[:, None]
-        weight = np.exp(-0.5 * np.square(apart).sum(-1) / 0.35**2) + 0.25
-        weighted = apart * weight[..., None]
-        now = value[None] - value[:, None]
-        change = np.einsum("ijx,ijy->ixy", now, weighted) @ inverse_2x2(
-            np.einsum("ijx,ijy->ixy", apart, weighted)
-        ) - np.eye(2, dtype=np.float32)
+        apart = value[None] - value[:, None]
+        change = apart.transpose(0, 2, 1) @ self._around - np.eye(2, dtype=np.float32)
         return _changed(avatar.jacobian, change)
 
     def _limited(self, moved: Keypoints, avatar: Keypoints) -> Keypoints:
