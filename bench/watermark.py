@@ -5,10 +5,12 @@ survival FILM ...    z of marked films after each treatment, as a table
 null FOLDER ...      unmarked films: how often, and how far, the detector errs
 noisy PICTURE        a noisy portrait, for ``film --avatar``
 look FOLDER          pictures and films in which a person can look for the mark
+cost                 what marking a frame takes, beside copying it
 """
 
 import argparse
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -267,6 +269,26 @@ def flicker(levels_shown: Sequence[int] = (0, 8, 16, 48, 96, 120, 180, 250)) -> 
     return "\n".join(lines)
 
 
+# --- what it costs ------------------------------------------------------------------------------
+
+
+def measure_cost(side: int = 512, count: int = 200) -> str:
+    """Marking and copying a picture in turns: the best and the median of each, and their ratio."""
+    mark, image = Watermark(), np.full((side, side, 3), 128, np.uint8)
+    marking, copying = [], []
+    for number in range(count):
+        began = time.perf_counter()
+        image.copy()
+        between = time.perf_counter()
+        mark.apply(image, number / FPS)
+        copying.append(between - began)
+        marking.append(time.perf_counter() - between)
+    rows = [(np.min(one) * 1e3, np.median(one) * 1e3) for one in (marking, copying)]
+    told = " and ".join(f"{best:.3f} (median {middle:.3f}) ms" for best, middle in rows)
+    ratio = rows[0][1] / rows[1][1]
+    return f"{side}x{side}, one thread: marking and copying take {told}, {ratio:.1f} to 1"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of them; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -292,6 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     null.add_argument("--keys", type=int, default=80, help="random pilots for each stretch")
     null.add_argument("--anywhere", type=int, default=3, help="of them for the whole search")
     what.add_parser("look").add_argument("folder", type=Path)
+    what.add_parser("cost")
     arguments = parser.parse_args(argv)
     cv2.setNumThreads(1)
     match arguments.what:
@@ -311,6 +334,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(measure_null(arguments.folders, arguments.keys, arguments.anywhere))
         case "look":
             write_look(arguments.folder)
+        case "cost":
+            print(measure_cost())
     return 0
 
 

@@ -142,17 +142,13 @@ def _portrait_pair(
     lidded = as_read(points, looking, GAZE_READ) + (lidded - looking)
     depth = material.portraits.depth[chosen]
     target = _moved(lidded, depth, motion, rng)
-    around = _around_head(points)
-    start, end = (
-        np.vstack([lidded, around]),
-        np.vstack([target, _with_head(points, target, depth, around)]),
-    )
+    start, end = _knots(points, lidded, target, depth)
     if rng.random() < CUT_OUT_SHARE:
         alpha = _soft(material.mattes[chosen])
         behind = _background(material, rng)
         both = np.dstack([other, (255 * alpha).astype(np.uint8)])
         # Hair goes along with the head, to the picture's edge; shoulders do in part.
-        shift = (end - start)[-len(around) :].mean(0)
+        shift = (end - start)[len(points) :].mean(0)
         edges = np.stack([shift, shift * rng.uniform(0.1, 0.7)])
         bent = thin_plate_warp(both, start, end, WARP_CELLS, edges)
         warped = _over(bent[..., :3], bent[..., 3] / 255, behind)
@@ -177,17 +173,21 @@ def moved_portrait(
     """A portrait (256, 256, 3), its landmarks (48, 2) and their depth (48,) in pixels, turned and
     moved as between two faces of a film."""
     target = _moved(points, depth, motion, rng)
-    around = _around_head(points)
-    start, end = (
-        np.vstack([points, around]),
-        np.vstack([target, _with_head(points, target, depth, around)]),
-    )
+    start, end = _knots(points, points, target, depth)
     return thin_plate_warp(image, start, end, WARP_CELLS), target
 
 
 def _gaze(rng: Rng) -> tuple[float, float]:
     right, down = rng.normal(0, (0.14, 0.04))
     return float(right), float(down)
+
+
+def _knots(points: Points, start: Points, target: Points, depth: Points) -> tuple[Points, Points]:
+    """What a warp takes where: landmarks from ``start`` to ``target``, and hair and ears along with
+    the head, which was at ``points``."""
+    around = _around_head(points)
+    there = _with_head(points, target, depth, around)
+    return np.vstack([start, around]), np.vstack([target, there])
 
 
 def _around_head(points: Points) -> Points:
