@@ -17,7 +17,7 @@ from models.landmarks import NAMES, indices
 from realtime.crop import CROP_RATIO, Crop, Points
 from realtime.expression import Blinks, growth, retarget
 from realtime.neutral import look_of, unneutral
-from realtime.pose import Head, Pose, axis_of, pose_of, turn
+from realtime.pose import Head, Pose, axis_of, pose_of, turn, turned_by
 
 FOLLOW_S = 6.0
 """Time constant with which the stage drifts after the face."""
@@ -262,14 +262,14 @@ class Motion:
         acting *= 1 + _ACTING * (self.settings.expression - 1)
         acting = _shortened(acting, limit)
         ratio = head.pose.scale / driver.pose.scale if self.settings.adapt_scale else 1.0
-        axis = axis_of(pose.rotation @ driver.pose.rotation.T)
+        axis = axis_of(turned_by(driver.pose, pose))
         axis[:2] *= self.settings.turn
         grown = math.log(pose.scale / driver.pose.scale)
         shift = (pose.place - driver.pose.place) * ratio
 
         def part(share: float) -> Pose:
             return Pose(
-                turn(axis * share) @ head.pose.rotation,
+                turn(axis * share, head.pose.rotation),
                 head.pose.scale * math.exp(grown * share),
                 head.pose.place + shift * share,
             )
@@ -287,7 +287,7 @@ class Motion:
         affine map that best takes the landmarks around each to where they are now."""
         avatar: Any = self._avatar
         apart = value[None] - value[:, None]
-        change = apart.transpose(0, 2, 1) @ self._around - np.eye(2, dtype=np.float32)
+        change = np.einsum("ijx,ijy->ixy", apart, self._around) - np.eye(2, dtype=np.float32)
         return _changed(avatar.jacobian, change)
 
     def _limited(self, moved: Keypoints, avatar: Keypoints) -> Keypoints:

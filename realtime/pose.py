@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.keypoints import inverse_2x2
 from models.landmarks import INDEX, MIRROR, NAMES
 
 Array = NDArray[np.float64]
@@ -80,14 +81,14 @@ class Pose(NamedTuple):
 
     def show(self, shape: Array) -> Array:
         """Points (48, 3) of a head under this pose: (48, 2)."""
-        return np.asarray(self.scale * shape @ self.rotation[:2].T + self.place)
+        return np.asarray(self.scale * _times(shape, self.rotation[:2]) + self.place)
 
     def on_face(self, shift: Array) -> Array:
         """Movements (48, 2) in the picture as movements (48, 3) in the plane of the face."""
         plane = self.scale * self.rotation[:2, :2]
         # A face seen from the side hardly tells: there the least that explains it.
-        soft = np.linalg.inv(plane @ plane.T + 0.05 * self.scale**2 * np.eye(2))
-        flat = shift @ (plane.T @ soft).T * 1.05
+        soft = inverse_2x2(_times(plane, plane) + 0.05 * self.scale**2 * np.eye(2))
+        flat = _times(_times(shift, soft), plane.T) * 1.05
         return np.column_stack([flat, np.zeros(len(flat))])
 
 
@@ -99,9 +100,9 @@ class Head:
         self.landmarks = landmarks
         mean = MEAN_SHAPE
         self.pose = pose_of(landmarks, mean)
-        camera = mean @ self.pose.rotation.T
+        camera = _times(mean, self.pose.rotation)
         camera[:, :2] = (landmarks - self.pose.place) / self.pose.scale
-        self.shape: Array = camera @ self.pose.rotation
+        self.shape: Array = _times(camera, self.pose.rotation.T)
         """(48, 3)."""
 
 
@@ -113,7 +114,7 @@ def pose_of(landmarks: Landmarks, shape: Array) -> Pose:
     columns = np.zeros((6, 2, len(steady)))
     columns[4, 0] = columns[5, 1] = 1
     for _ in range(STEPS):
-        x, y, z = rotation @ steady.T
+        x, y, z = _times(rotation, steady)
         error = seen.T - (scale * np.stack([x, y]) + place[:, None])
         # By a small turn about x, y and z, by growth, and by a shift.
         columns[0, 1] = -scale * z
@@ -121,17 +122,23 @@ def pose_of(landmarks: Landmarks, shape: Array) -> Pose:
         columns[2, 0], columns[2, 1] = -scale * y, scale * x
         columns[3, 0], columns[3, 1] = x, y
         weighted = (columns * weight).reshape(6, -1)
-        normal = weighted @ columns.reshape(6, -1).T + 1e-9 * np.eye(6)
-        step = np.linalg.solve(normal, weighted @ error.reshape(-1))
-        rotation = turn(step[:3]) @ rotation
+        normal = _times(weighted, columns.reshape(6, -1)) + 1e-9 * np.eye(6)
+        step = _solved(normal, _times(weighted, error.reshape(1, -1)))[:, 0]
+        rotation = turn(step[:3], rotation)
         scale = max(scale + float(step[3]), 0.2 * scale)
         place = place + step[4:]
     return Pose(rotation, scale, place)
 
 
-def turn(axis: Array) -> Array:
-    """The rotation (3, 3) about ``axis`` (3,) by its length, radians."""
-    return np.asarray(cv2.Rodrigues(axis)[0], np.float64)
+def turn(axis: Array, rotation: Array | None = None) -> Array:
+    """The rotation (3, 3) about ``axis`` (3,) by its length, radians; after ``rotation``."""
+    turned = np.asarray(cv2.Rodrigues(axis)[0], np.float64)
+    return turned if rotation is None else _times(turned, rotation.T)
+
+
+def turned_by(before: Pose, after: Pose) -> Array:
+    """The rotation (3, 3) that takes one pose to another."""
+    return _times(after.rotation, before.rotation)
 
 
 def axis_of(rotation: Array) -> Array:
@@ -139,14 +146,25 @@ def axis_of(rotation: Array) -> Array:
     return np.asarray(cv2.Rodrigues(rotation)[0][:, 0], np.float64)
 
 
+def _times(one: Landmarks, other: Landmarks) -> Array:
+    """one @ other.T. Not by BLAS: a second thread that is in it takes 30 MB, and where these are
+    not to be had it ends the program."""
+    return np.asarray(np.einsum("ij,kj->ik", one, other), np.float64)
+
+
+def _solved(matrix: Array, right: Array) -> Array:
+    return np.asarray(cv2.solve(matrix, right, flags=cv2.DECOMP_LU)[1], np.float64)
+
+
 def _affine(landmarks: Landmarks, shape: Array, weight: Array) -> Pose:
     """The nearest pose to the best affine map."""
     rows = np.column_stack([shape, np.ones(len(shape))])
     weighted = rows * weight[:, None]
     # A flat face would leave the depth open.
-    maps = np.linalg.solve(weighted.T @ rows + 1e-3 * np.eye(4), weighted.T @ landmarks).T
-    u, stretch, v = np.linalg.svd(maps[:, :3], full_matrices=False)
-    rows = u @ v
+    normal = _times(weighted.T, rows.T) + 1e-3 * np.eye(4)
+    maps = _solved(normal, _times(weighted.T, landmarks.T)).T
+    stretch, u, v = cv2.SVDecomp(np.ascontiguousarray(maps[:, :3]))
+    rows = _times(np.asarray(u, np.float64), np.asarray(v, np.float64).T)
     rotation = np.vstack([rows, np.cross(rows[0], rows[1])]).astype(np.float64)
     return Pose(rotation, max(float(stretch.mean()), 1e-6), maps[:, 3].astype(np.float64))
 
