@@ -148,6 +148,24 @@ def test_settings_that_cannot_be_followed_are_told_and_left(
         Composer(output(background=missing), carries=True).show(avatar())
 
 
+def test_a_scene_for_which_there_is_no_memory_is_told_and_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    composer = Composer(output(), carries=True)
+    composer.show(avatar())
+    before = composer.scene
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Composer, "_make", no_memory)
+    with caplog.at_level(logging.WARNING):
+        composer.change(output(background="green"))
+        settle()
+    assert composer.scene is before
+    assert "MemoryError; the output stays as it was" in caplog.text
+
+
 def test_a_background_that_is_gone_later_stays(tmp_path: Path) -> None:
     path = tmp_path / "wall.png"
     cv2.imwrite(str(path), np.full((64, 96, 3), (10, 20, 200), np.uint8))
