@@ -110,7 +110,7 @@ class DenseMotion(nn.Module):
 
     A first flow comes from the keypoints alone: a softmax over keypoints that falls with distance,
     with a steepness of its own for each (lids rule over a few pixels, the jaw over a wide area).
-    Between keypoints it is a mean; at them it is right, however near their neighbours are.
+    Between keypoints it is a mean; at them it is nearly right, however near their neighbours are.
     The network sees the avatar under this flow and corrects the weights and the flow itself.
     """
 
