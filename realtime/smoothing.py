@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.keypoints import Keypoints
-from models.landmarks import NAMES
+from models.landmarks import NAMES, indices
 
 Array = NDArray[np.float32]
 
@@ -20,6 +20,11 @@ DERIVATIVE_CUTOFF_HZ = 3.0
 
 FAST = 4.0
 """Factor on the cut-off of lids, irises and lips: a blink lasts 0.15 s, a syllable 0.2 s."""
+
+_IRISES = indices("right_iris", "left_iris")
+_CORNERS = np.array(
+    [indices(f"{side}_eye_outer", f"{side}_eye_inner") for side in ("right", "left")]
+)
 
 
 class OneEuro:
@@ -64,10 +69,15 @@ class OneEuro:
 
 
 class KeypointSmoother:
-    """One-Euro on value and jacobian alike; lids, irises and lips faster, where they are known."""
+    """One-Euro on value and jacobian alike; lids, irises and lips faster, where they are known.
+
+    Irises are filtered by their place between the corners of their eye: with a filter of its own
+    that is quicker than the corners', an iris would glance wherever the head goes.
+    """
 
     def __init__(self, min_cutoff_hz: float, beta: float, landmarks: tuple[str, ...] = ()) -> None:
         """``landmarks``: names of the keypoints, empty where they were learnt unsupervised."""
+        self._has_eyes = landmarks == tuple(NAMES)
         cutoff: float | Array = min_cutoff_hz
         if landmarks:
             fast = [FAST if is_fast(name) else 1.0 for name in landmarks]
@@ -82,7 +92,12 @@ class KeypointSmoother:
         """Keypoints (K, 2) and (K, 2, 2), filtered. ``unit``: see ``OneEuro``."""
         count = len(keypoints.value)
         both = np.concatenate([keypoints.value, keypoints.jacobian.reshape(count, 4)], axis=1)
+        if self._has_eyes:
+            both[_IRISES, :2] -= both[_CORNERS, :2].mean(1)
         smooth = self._filter(both, now, unit)
+        if self._has_eyes:
+            smooth = smooth.copy()
+            smooth[_IRISES, :2] += smooth[_CORNERS, :2].mean(1)
         return Keypoints(smooth[:, :2], smooth[:, 2:].reshape(count, 2, 2))
 
 

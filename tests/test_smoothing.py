@@ -4,7 +4,7 @@ import numpy as np
 
 from config.schema import SmoothingSettings
 from models.keypoints import Keypoints
-from models.landmarks import COUNT, INDEX, NAMES
+from models.landmarks import COUNT, INDEX, NAMES, indices
 from realtime.smoothing import KeypointSmoother, OneEuro
 
 
@@ -87,6 +87,22 @@ def test_a_blink_keeps_its_depth_and_comes_in_time() -> None:
     assert smooths.max() > 0.85 * raws.max()
     assert smooths.argmax() - raws.argmax() <= 2
     assert abs(smooths[-1]) < 0.002
+
+
+def test_a_head_that_moves_takes_its_gaze_along() -> None:
+    settings = SmoothingSettings()
+    smoother = KeypointSmoother(settings.min_cutoff_hz, settings.beta, tuple(NAMES))
+    rng = np.random.default_rng(8)
+    face = rng.normal(0, 0.3, (COUNT, 2))
+    jacobian = np.tile(np.eye(2, dtype=np.float32), (COUNT, 1, 1))
+    for i in range(30):
+        place = np.array([0.4, 0.1]) * np.sin(6 * i / 30)
+        value = smoother(Keypoints((face + place).astype(np.float32), jacobian), i / 30).value
+        for side in ("right", "left"):
+            ends = indices(f"{side}_eye_outer", f"{side}_eye_inner")
+            iris = INDEX[f"{side}_iris"]
+            glance = value[iris] - value[ends].mean(0)
+            np.testing.assert_allclose(glance, face[iris] - face[ends].mean(0), atol=1e-5)
 
 
 def test_jacobians_are_filtered_like_values() -> None:
