@@ -9,8 +9,13 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
 
 import pytest
+from hypothesis import settings
 
 import config  # noqa: F401 - before ONNX Runtime, which it keeps quiet
+
+# No test depends on how fast the machine is at the moment.
+settings.register_profile("untimed", parent=settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True, scope="session")
