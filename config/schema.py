@@ -92,12 +92,15 @@ class MotionSettings:
     than its keypoints say; 1 hands on the keypoints as they are. For bundles whose keypoints are
     landmarks."""
     turn: float = 1.1
-    """The same for turns and nods of the head."""
+    """The same for turns of the head."""
+    nod: float = 1.1
+    """The same for nods, of which networks lose more than of turns."""
 
     def __post_init__(self) -> None:
         _between(self, "recentre_s", 0.1, 60.0)
         _between(self, "expression", 0.0, 2.0)
         _between(self, "turn", 0.0, 2.0)
+        _between(self, "nod", 0.0, 2.0)
         _between(self, "limit", 0.01, 10.0)
 
 

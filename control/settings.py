@@ -24,6 +24,7 @@ LIVE = frozenset(
         "motion.limit",
         "motion.expression",
         "motion.turn",
+        "motion.nod",
         "label.enabled",
         "label.text",
         "label.position",

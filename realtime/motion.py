@@ -263,7 +263,7 @@ class Motion:
         acting = _shortened(acting, limit)
         ratio = head.pose.scale / driver.pose.scale if self.settings.adapt_scale else 1.0
         axis = axis_of(turned_by(driver.pose, pose))
-        axis[:2] *= self.settings.turn
+        axis[:2] *= self.settings.nod, self.settings.turn
         grown = math.log(pose.scale / driver.pose.scale)
         shift = (pose.place - driver.pose.place) * ratio
 

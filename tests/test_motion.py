@@ -20,7 +20,7 @@ LOWER = indices("right_lid_lower_outer", "right_lid_lower", "right_lid_lower_inn
 LIP_UPPER = indices("inner_lip_upper_right", "inner_lip_upper", "inner_lip_upper_left")
 LIP_LOWER = indices("inner_lip_lower_right", "inner_lip_lower", "inner_lip_lower_left")
 DT = 1 / 30
-AS_IT_IS = MotionSettings(expression=1.0, turn=1.0)
+AS_IT_IS = MotionSettings(expression=1.0, turn=1.0, nod=1.0)
 
 
 def avatar_of(**look: float) -> Keypoints:
@@ -247,19 +247,19 @@ def test_blinks_and_speech_survive_the_limit() -> None:
     assert gap(speaking.value, LIP_UPPER, LIP_LOWER) > 0.1
 
 
-def test_gains_take_expression_and_turns_further_and_nothing_else() -> None:
+def test_gains_take_expression_turns_and_nods_further_and_nothing_else() -> None:
     avatar = avatar_of()
     nose, rim = indices("nose_tip"), indices("temple_right", "temple_left")
 
-    def turned(value: np.ndarray) -> float:
-        return float(value[nose, 0].mean() - value[rim, 0].mean())
+    def turned(value: np.ndarray) -> np.ndarray:
+        return np.asarray(value[nose].mean(0) - value[rim].mean(0))
 
-    plain, further = started(avatar), started(avatar, expression=1.5, turn=1.5)
+    plain, further = started(avatar), started(avatar, expression=1.5, turn=1.5, nod=1.3)
     ahead = turned(avatar.value)
-    yaw = face(yaw=8.0)
-    assert turned(driven(further, yaw).value) - ahead == pytest.approx(
-        1.5 * (turned(driven(plain, yaw).value) - ahead), rel=0.02
-    )
+    for axis, gain, moved in ((0, 1.5, face(yaw=8.0)), (1, 1.3, face(pitch=8.0))):
+        far, near = (turned(driven(one, moved).value) - ahead for one in (further, plain))
+        assert abs(near[axis]) > 0.02
+        assert far[axis] == pytest.approx(gain * near[axis], rel=0.03)
     speech = face(mouth=0.1)
     assert gap(driven(further, speech).value, LIP_UPPER, LIP_LOWER) == pytest.approx(
         1.5 * gap(driven(plain, speech).value, LIP_UPPER, LIP_LOWER), rel=0.02
