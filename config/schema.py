@@ -89,8 +89,8 @@ class MotionSettings:
     into it."""
     expression: float = 1.3
     """How far lips, brows and gaze move for the driver's, 0 to 2. Networks make a movement smaller
-    than its keypoints say; 1 hands on the keypoints as they are, but glances half as far again.
-    For bundles whose keypoints are landmarks."""
+    than its keypoints say; 1 hands on the keypoints as they are. For bundles whose keypoints are
+    landmarks."""
     turn: float = 1.1
     """The same for turns of the head."""
     nod: float = 1.2

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.field import SIZE, carry, cells, coordinate_grid, mix, near, product, warp
+from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmarks import COUNT, MIRROR, NAMES
 from models.openings import new_mouth, sides
@@ -125,13 +126,14 @@ class DenseMotion(nn.Module):
         self.up2 = conv(128 + 96, 96)
         self.up1 = conv(96 + 64, 64)
         self.up0 = conv(64 + 48, 48)
-        # Mask (K + 1), flow correction (2) and occlusion (1) in one convolution.
-        self.heads = nn.Conv2d(48, COUNT + 1 + 2 + 1, 3, 1, 1)
+        # Mask (K + 2), flow correction (2) and occlusion (1) in one convolution.
+        self.heads = nn.Conv2d(48, COUNT + 2 + 2 + 1, 3, 1, 1)
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)  # type: ignore[arg-type]
         self.log_steepness = nn.Parameter(torch.tensor([_steepness(n) for n in NAMES]).log())
         self.log_strength = nn.Parameter(torch.tensor([_strength(n) for n in NAMES]))
         self.background = nn.Parameter(torch.tensor(-5.0))
+        self.hair = Hair()
 
     def forward(
         self, small: Tensor, avatar: Keypoints, driving: Keypoints
@@ -142,18 +144,22 @@ class DenseMotion(nn.Module):
         """
         size = small.shape[-1]
         # Equation 4: z -> p_avatar + J_avatar J_driving^-1 (z - p_driving), and z -> z behind.
-        jacobian = avatar.jacobian @ inverse_2x2(driving.jacobian)
-        shift = avatar.value[..., None] - jacobian @ driving.value[..., None]
+        jacobian = product(avatar.jacobian, inverse_2x2(driving.jacobian))
+        shift = avatar.value - product(jacobian, driving.value[..., None])[..., 0]
         steepness, strength = self.log_steepness.exp(), self.log_strength.exp()
         behind = self.background.exp()
-        shift = shift + self._missed(avatar.value, driving.value, jacobian, shift)[..., None]
-        moves = torch.cat([jacobian, shift], -1)  # (B, K, 2, 3), of x, y, 1
-        still = torch.eye(2, 3, device=moves.device).expand(moves.shape[0], 1, 2, 3)
-        moves = torch.cat([still, moves], 1)  # (B, K + 1, 2, 3)
+        still = torch.eye(2, 3, device=shift.device).expand(shift.shape[0], 1, 2, 3)
+        plane = self.hair.plane(driving.value)
+        knots = self.hair.knots(plane)
+        others = torch.cat([still, self.hair.map(self.hair.plane(avatar.value), plane)], 1)
+        moves = torch.cat([jacobian, shift[..., None]], -1)  # (B, K, 2, 3), of x, y, 1
+        missed = self._missed(avatar.value, driving.value, moves, knots, others)
+        moves = torch.cat([jacobian, (shift + missed)[..., None]], -1)
+        moves = torch.cat([others, moves], 1)  # (B, K + 2, 2, 3)
         places = cells(size, small)
         weight = near(driving.value, steepness, size, strength, behind)
         rule = sides(driving.value, places).reshape(-1, COUNT, size, size)
-        weight = torch.cat([weight[:, :1], weight[:, 1:] * rule], 1)
+        weight = torch.cat([weight[:, :1], self.hair.near(knots, size), weight[:, 1:] * rule], 1)
         # Heatmaps of variance 0.01.
         narrow = torch.full_like(self.log_steepness, 50.0)
         difference = near(driving.value, narrow, size) - near(avatar.value, narrow, size)
@@ -168,16 +174,18 @@ class DenseMotion(nn.Module):
         y = self.up1(torch.cat([_up(y), b], 1))
         y = self.up0(torch.cat([_up(y), a], 1))
         heads = self.heads(y).float()
-        mask, correction, occlusion = heads.split([COUNT + 1, 2, 1], 1)
+        mask, correction, occlusion = heads.split([COUNT + 2, 2, 1], 1)
         # Clamped where a softmax would subtract the largest: the same but for absurd logits.
         weight = weight * torch.exp(mask.clamp(-60, 60))
         flow = mix(weight, moves, places).reshape(-1, 2, size, size)
         flow = flow + 0.06 * torch.tanh(correction)
         return flow.permute(0, 2, 3, 1), torch.sigmoid(occlusion + 2)
 
-    def _missed(self, avatar: Tensor, driving: Tensor, jacobian: Tensor, shift: Tensor) -> Tensor:
+    def _missed(
+        self, avatar: Tensor, driving: Tensor, moves: Tensor, knots: Tensor, others: Tensor
+    ) -> Tensor:
         """How much further each keypoint's map has to go, (B, K, 2), for the first flow to lead
-        from every keypoint to the avatar's.
+        from every keypoint to the avatar's. ``others``: the maps of background and hair.
 
         With W the share of each map at each keypoint and r what the flow misses there, that is
         W^-1 r, here the first 4 terms of r + (I - W) r + (I - W)^2 r + ...: what is left out is
@@ -187,14 +195,13 @@ class DenseMotion(nn.Module):
         share = torch.exp((apart * -self.log_steepness.exp()).clamp(min=-40) + self.log_strength)
         points = torch.cat([driving, torch.ones_like(driving[..., :1])], -1).transpose(1, 2)
         share = share * sides(driving, points).transpose(1, 2)
-        behind = self.background.exp()
-        total = share.sum(-1, keepdim=True) + behind
-        share = share / total  # [i, k]: of map k at keypoint i
-        maps = product(share, torch.cat([jacobian, shift], -1).flatten(2))
+        hair = self.hair.at(knots, driving)
+        share = torch.cat([self.background.exp().expand_as(hair), hair, share], -1)
+        share = share / share.sum(-1, keepdim=True)  # [i, k]: of map k at keypoint i
+        maps = product(share, torch.cat([others, moves], 1).flatten(2))
         a, b, c = maps.reshape(-1, COUNT, 2, 3).unbind(-1)
-        led = a * driving[..., :1] + b * driving[..., 1:] + c + driving * (behind / total)
-        left = torch.eye(COUNT, device=share.device) - share
-        missed = avatar - led
+        missed = avatar - (a * driving[..., :1] + b * driving[..., 1:] + c)
+        left = torch.eye(COUNT, device=share.device) - share[..., 2:]
         for _ in range(2):
             missed = missed + product(left, missed)
             left = product(left, left)

@@ -44,13 +44,9 @@ JACOBIAN_LIMIT = 0.95
 """Largest change of a local frame (spectral norm). Below 1 it can neither flip nor collapse."""
 
 _TEMPLES = indices("temple_right", "temple_left")
-_FACTORS = {"mouth": 1.0, "lip": 1.0, "brow": 1.0, "iris": 1.5}
-"""On ``expression``. A glance is read at half of its way, and shown at half of that."""
 _ACTING = np.array(
-    [[next((factor for part, factor in _FACTORS.items() if part in name), 0.0)] for name in NAMES],
-    np.float32,
+    [[any(part in name for part in ("mouth", "lip", "brow", "iris"))] for name in NAMES], np.float32
 )
-"""(48, 1): 0 where ``expression`` changes nothing."""
 
 
 class Reference(NamedTuple):
@@ -263,7 +259,7 @@ class Motion:
         limit = self.settings.limit
         pose = pose_of(driving, driver.shape)
         acting = pose.on_face(driving - pose.show(driver.shape))
-        acting *= np.where(_ACTING, _ACTING * self.settings.expression, 1)
+        acting *= 1 + _ACTING * (self.settings.expression - 1)
         acting = _shortened(acting, limit)
         ratio = head.pose.scale / driver.pose.scale if self.settings.adapt_scale else 1.0
         axis = axis_of(turned_by(driver.pose, pose))

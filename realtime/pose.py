@@ -13,60 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.head import MEAN_SHAPE, STEADINESS, STEADY
 from models.keypoints import inverse_2x2
-from models.landmarks import INDEX, MIRROR, NAMES
 
 Array = NDArray[np.float64]
 Landmarks = NDArray[np.floating[Any]]
 
 STEPS = 3
 """Of Gauss-Newton, after the best affine map."""
-
-# The right half and the middle: x, y, forward in face widths, rounded; MediaPipe's canonical face
-# (Apache-2.0).
-_HALF = {
-    "right_eye_outer": (-0.290, -0.130, 0.366),
-    "right_eye_inner": (-0.121, -0.125, 0.404),
-    "right_lid_upper_outer": (-0.239, -0.147, 0.402),
-    "right_lid_upper": (-0.207, -0.149, 0.412),
-    "right_lid_upper_inner": (-0.178, -0.149, 0.412),
-    "right_lid_lower_outer": (-0.239, -0.110, 0.396),
-    "right_lid_lower": (-0.207, -0.106, 0.405),
-    "right_lid_lower_inner": (-0.178, -0.107, 0.405),
-    "right_iris": (-0.206, -0.127, 0.397),
-    "right_brow_outer": (-0.373, -0.234, 0.344),
-    "right_brow": (-0.260, -0.289, 0.450),
-    "right_brow_inner": (-0.091, -0.283, 0.506),
-    "nose_tip": (0.0, 0.117, 0.647),
-    "nose_bridge": (0.0, -0.117, 0.537),
-    "right_nostril": (-0.092, 0.156, 0.501),
-    "mouth_right": (-0.160, 0.327, 0.438),
-    "lip_upper": (0.0, 0.266, 0.549),
-    "lip_lower": (0.0, 0.394, 0.520),
-    "lip_upper_right": (-0.093, 0.272, 0.517),
-    "lip_lower_right": (-0.086, 0.377, 0.498),
-    "inner_lip_upper": (0.0, 0.305, 0.499),
-    "inner_lip_lower": (0.0, 0.340, 0.512),
-    "inner_lip_upper_right": (-0.035, 0.304, 0.494),
-    "inner_lip_lower_right": (-0.038, 0.339, 0.507),
-    "chin": (0.0, 0.657, 0.437),
-    "jaw_right": (-0.388, 0.450, 0.118),
-    "temple_right": (-0.500, 0.0, 0.0),
-    "forehead": (0.0, -0.495, 0.451),
-}
-
-
-def _mean_shape() -> Array:
-    shape = np.empty((len(NAMES), 3))
-    for name, (x, y, forward) in _HALF.items():
-        shape[INDEX[name]] = x, y, -forward
-        shape[MIRROR[INDEX[name]]] = -x, y, -forward
-    return np.asarray(shape - shape.mean(0))
-
-
-# How well a landmark tells where the skull is: what lips, lids, brows and jaw do is expression.
-_STEADY = {"lip": 0.0, "mouth": 0.0, "chin": 0.0, "lid": 0.0, "iris": 0.0, "brow": 0.0}
-_STEADY |= {"jaw": 0.2, "forehead": 0.5, "temple": 0.7, "eye": 1.0, "nos": 1.0}
 
 
 class Pose(NamedTuple):
@@ -167,10 +121,3 @@ def _affine(landmarks: Landmarks, shape: Array, weight: Array) -> Pose:
     rows = _times(np.asarray(u, np.float64), np.asarray(v, np.float64).T)
     rotation = np.vstack([rows, np.cross(rows[0], rows[1])]).astype(np.float64)
     return Pose(rotation, max(float(stretch.mean()), 1e-6), maps[:, 3].astype(np.float64))
-
-
-MEAN_SHAPE = _mean_shape()
-STEADINESS = np.array([next(w for part, w in _STEADY.items() if part in n) for n in NAMES])
-"""(48,)"""
-STEADY = np.flatnonzero(STEADINESS)
-"""Which of them tell anything."""

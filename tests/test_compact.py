@@ -1,7 +1,9 @@
 """The compact network: its geometry against closed forms, its shapes and its family face."""
 
+import copy
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -11,9 +13,11 @@ from drawn_face import face  # noqa: E402
 
 from models.compact import CompactModel, DenseMotion, local_affine  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid, warp  # noqa: E402
+from models.head import HAIR, MEAN_SHAPE  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
 from models.landmarks import COUNT, INDEX, MIRROR, NAMES  # noqa: E402
 from models.openings import new_mouth  # noqa: E402
+from realtime.pose import Pose, turn  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,26 @@ def test_over_a_shut_eye_lies_the_skin_above_it_and_below_that_below(model: Comp
     top, bottom = (float(avatar.value[0, one, 1]) for one in (upper, lower))
     assert float(above) < top
     assert float(below) > bottom
+
+
+def test_hair_nods_with_the_head_and_not_with_the_forehead(model: CompactModel) -> None:
+    small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
+    poses = [Pose(turn(np.array([nod, 0, 0])), 0.8, np.zeros(2)) for nod in (0.0, 0.3)]
+    shown = [torch.from_numpy(pose.show(MEAN_SHAPE)[None]).float() for pose in poses]
+    before, after = (torch.from_numpy(pose.show(HAIR)).float() for pose in poses)
+    motion = copy.deepcopy(model.motion)
+    missed = []
+    for strength in (-20.0, 0.0):
+        motion.hair.log_strength.fill_(strength)
+        flow, _ = motion(small, *(local_keypoints(value) for value in shown))
+        led = F.grid_sample(flow.permute(0, 3, 1, 2), after[None, None], align_corners=False)
+        missed.append((led[0, :, 0].T - before).norm(dim=-1).mean())
+    assert missed[1] < 0.5 * missed[0]
+
+
+def local_keypoints(value: torch.Tensor) -> Keypoints:
+    """With the frames that the mean head as the template gives."""
+    return Keypoints(value, local_affine(value, torch.from_numpy(MEAN_SHAPE[:, :2]).float()))
 
 
 def test_a_mirrored_picture_has_mirrored_landmarks(model: CompactModel) -> None:

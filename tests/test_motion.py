@@ -273,19 +273,6 @@ def test_gains_take_expression_turns_and_nods_further_and_nothing_else() -> None
         )
 
 
-def test_a_glance_goes_half_as_far_again_as_it_is_read() -> None:
-    avatar, glancing = avatar_of(), face()
-    irises = indices("right_iris", "left_iris")
-    glancing[irises, 0] += 2.5
-    # A crop is 1.85 face heights.
-    read = 2.5 / (1.85 * np.ptp(face()[:, 1]) / 2)
-    for expression in (0.0, 1.0, 1.6):
-        moved = driven(started(avatar, expression=expression), glancing).value - avatar.value
-        np.testing.assert_allclose(moved[irises, 0], 1.5 * expression * read, rtol=0.03, atol=1e-4)
-        moved[irises] = 0
-        assert np.abs(moved).max() < 0.1 * read
-
-
 def test_soft_limit_is_the_identity_below_the_knee_and_never_exceeds_the_limit() -> None:
     x = np.linspace(0, 50, 4001)
     y = soft_limit(x, 2.0)

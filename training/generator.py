@@ -19,7 +19,7 @@ from models.field import carry, coordinate_grid
 from models.keypoints import Keypoints
 from models.landmarks import indices
 from realtime.crop import READ_RATIO
-from training.keypoints import GAPS
+from training.keypoints import GAP_WEIGHTS, GAPS
 from training.loop import Schedule, train
 from training.pairs import Material, batch
 
@@ -104,9 +104,11 @@ def train_generator(
     )
     model.detector.eval().requires_grad_(False)
     judge = _Judge(model.detector)
+    pyramid, edges = _pyramid, _edges
     if compiled:
         for part in trained.values():
             part.compile()
+        pyramid, edges = torch.compile(_pyramid), torch.compile(_edges)
 
     def step(data: tuple[Tensor, ...], autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
         avatar, driving, start, end, true = data
@@ -131,10 +133,10 @@ def train_generator(
         region = _region(keypoints)
         weight = true * (1 + weigh.region * region)
         losses = {
-            "pixels": weigh.pixels * _pyramid(image, driving, weight),
-            "carried": weigh.carried * _pyramid(carried, driving, weight),
-            "painted": weigh.painted * _pyramid(painted, driving, weigh.region * true * region),
-            "edges": weigh.edges * _edges(image, driving, weight),
+            "pixels": weigh.pixels * pyramid(image, driving, weight),
+            "carried": weigh.carried * pyramid(carried, driving, weight),
+            "painted": weigh.painted * pyramid(painted, driving, weigh.region * true * region),
+            "edges": weigh.edges * edges(image, driving, weight),
             "features": weigh.features * _feature_loss(found_features, wanted_features),
             "landmarks": weigh.landmarks * _landmark_loss(found, wanted.float()),
             "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
@@ -204,8 +206,10 @@ def _feature_loss(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
 def _landmark_loss(found: Tensor, wanted: Tensor) -> Tensor:
     """Distance of landmarks, and of their gaps, in -1..1."""
     first, second = GAPS
-    gaps = (found[:, first] - found[:, second]) - (wanted[:, first] - wanted[:, second])
-    return (found - wanted).abs().mean() + 2 * gaps.abs().mean()
+    error = found - wanted
+    gaps = (error[:, first] - error[:, second]).abs().mean((0, 2))
+    weight = gaps.new_tensor(GAP_WEIGHTS)
+    return error.abs().mean() + 2 * (gaps * weight).sum() / weight.sum()
 
 
 def _unevenness(flow: Tensor) -> Tensor:

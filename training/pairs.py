@@ -49,7 +49,7 @@ WARP_CELLS = 32
 GAZE_SHARE = {"clip": 0.2, "portrait": 0.6}
 """Share of pairs in which the gaze is turned."""
 
-DRAWN_SHARE = 0.28
+DRAWN_SHARE = 0.22
 """Share of drawn faces among those."""
 
 
@@ -112,7 +112,7 @@ def pair(
         clip = moving.clip
         first = int(rng.integers(len(clip.images)))
         groups = [moving.blinks, moving.open_mouths, moving.far]
-        group = groups[rng.choice(3, p=[0.35, 0.5, 0.15])] if rng.random() < 0.75 else groups[0][:0]
+        group = groups[rng.choice(3, p=[0.3, 0.4, 0.3])] if rng.random() < 0.75 else groups[0][:0]
         second = int(rng.choice(group)) if len(group) else int(rng.integers(len(clip.images)))
         if len(group) and rng.random() < 0.25:
             first, second = second, first
@@ -203,10 +203,11 @@ def _around_head(points: Points) -> Points:
 
 
 def _with_head(points: Points, target: Points, depth: Points, around: Points) -> Points:
-    """Where ``around`` goes when it is as far back as the temples and moves as the head does."""
+    """Where ``around`` goes if it lies half-way back to the temples and moves as the head does."""
     rows = np.column_stack([np.ones(len(points)), points, depth])
     moves = np.linalg.lstsq(rows, target.astype(np.float64), rcond=None)[0]
-    back = np.full(len(around), depth[[INDEX["temple_right"], INDEX["temple_left"]]].mean())
+    temples = depth[[INDEX["temple_right"], INDEX["temple_left"]]].mean()
+    back = np.full(len(around), (temples + depth[INDEX["forehead"]]) / 2)
     return np.asarray(np.column_stack([np.ones(len(around)), around, back]) @ moves, np.float32)
 
 

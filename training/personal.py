@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from config.errors import AvatarError, SourceError
 from models.compact import CompactModel
+from models.head import MEAN_SHAPE
 from realtime.assembly import PICTURES
 from realtime.avatar import TIGHTEST, read_picture
 from realtime.crop import Crop
 from realtime.face import Tracker
 from realtime.frame import Image
-from realtime.pose import MEAN_SHAPE
 from realtime.video import VideoFile
 from training import pairs
 from training.data import SIZE, Clip, Portraits
