@@ -4,6 +4,8 @@ Coordinates: x right, y down, z away from the camera, in widths of a face, from 
 landmarks.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,19 +68,22 @@ STEADY = np.flatnonzero(STEADINESS)
 """Which of them tell anything."""
 
 
-def _around_face() -> Array:
-    """Nine points on hair and ears, half-way back from forehead to temples: an ellipse from one
-    side over the top to the other, (9, 3)."""
+def around_face(landmarks: NDArray[Any]) -> NDArray[Any]:
+    """Nine points on hair and ears, an ellipse from one side over the top to the other, of
+    landmarks (48, n): (9, n)."""
     right, left, top, chin = (
-        MEAN_SHAPE[INDEX[name]] for name in ("temple_right", "temple_left", "forehead", "chin")
+        landmarks[INDEX[name]] for name in ("temple_right", "temple_left", "forehead", "chin")
     )
+    across, up = (left - right) / 2, (top - chin) / 2
     angles = np.linspace(-0.1, np.pi + 0.1, 9)[:, None]
     middle = (right + left + top + chin) / 4
-    around = (
-        middle + 1.3 * np.cos(angles) * (left - right) / 2 + 1.6 * np.sin(angles) * (top - chin) / 2
-    )
-    around[:, 2] = (right[2] + top[2]) / 2
-    return np.asarray(around)
+    return np.asarray(middle + 1.3 * np.cos(angles) * across + 1.6 * np.sin(angles) * up)
+
+
+def _hair() -> Array:
+    around = around_face(MEAN_SHAPE)
+    around[:, 2] = MEAN_SHAPE[[INDEX["temple_right"], INDEX["forehead"]], 2].mean()
+    return around
 
 
 def _seen_from_landmarks() -> Array:
@@ -88,8 +93,8 @@ def _seen_from_landmarks() -> Array:
     return np.linalg.solve(weighted.T @ rows, weighted.T)
 
 
-HAIR = _around_face()
-"""(9, 3): around the face, where no landmark is."""
+HAIR = _hair()
+"""(9, 3): around the face, half-way back from forehead to temples."""
 SEEN = _seen_from_landmarks()
 """(4, 48), times landmarks (48, 2): where x, y, z and 0 of the head go in the picture (parallel
 projection, so that it is linear)."""

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.head import around_face
 from models.landmarks import INDEX
 from training.data import SIZE, Clip, Portraits, flipped
 from training.expression import (
@@ -185,21 +186,9 @@ def _gaze(rng: Rng) -> tuple[float, float]:
 def _knots(points: Points, start: Points, target: Points, depth: Points) -> tuple[Points, Points]:
     """What a warp takes where: landmarks from ``start`` to ``target``, and hair and ears along with
     the head, which was at ``points``."""
-    around = _around_head(points)
+    around = around_face(points).astype(np.float32)
     there = _with_head(points, target, depth, around)
     return np.vstack([start, around]), np.vstack([target, there])
-
-
-def _around_head(points: Points) -> Points:
-    """Points on hair and ears, (9, 2): an ellipse from one side over the top to the other."""
-    right, left = points[INDEX["temple_right"]], points[INDEX["temple_left"]]
-    chin, top = points[INDEX["chin"]], points[INDEX["forehead"]]
-    across, up = (left - right) / 2, (top - chin) / 2
-    angles = np.linspace(-0.1, np.pi + 0.1, 9, dtype=np.float32)[:, None]
-    middle = (right + left + top + chin) / 4
-    return np.asarray(
-        middle + 1.3 * np.cos(angles) * across + 1.6 * np.sin(angles) * up, np.float32
-    )
 
 
 def _with_head(points: Points, target: Points, depth: Points, around: Points) -> Points:
