@@ -1,7 +1,7 @@
 """What surrounds the face, hair and ears, goes along with the head as a solid.
 
 Landmarks end at the hair line. Extended from forehead and temples by their local maps, which are
-those of a face's front, hair would nod by half as much again as it does.
+those of a face's front, hair would nod further than it does.
 """
 
 from typing import NamedTuple
