@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.field import SIZE, carry, cells, coordinate_grid, mix, near, product, warp
+from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmarks import COUNT, MIRROR, NAMES
@@ -191,8 +191,7 @@ class DenseMotion(nn.Module):
         W^-1 r, here the first 4 terms of r + (I - W) r + (I - W)^2 r + ...: what is left out is
         what keypoints that nearly coincide contradict each other in.
         """
-        apart = (driving[:, :, None] - driving[:, None]).square().sum(-1)  # (B, K, K)
-        share = torch.exp((apart * -self.log_steepness.exp()).clamp(min=-40) + self.log_strength)
+        share = near_at(driving, driving, self.log_steepness, self.log_strength)  # (B, K, K)
         points = torch.cat([driving, torch.ones_like(driving[..., :1])], -1).transpose(1, 2)
         share = share * sides(driving, points).transpose(1, 2)
         hair = self.hair.at(knots, driving)

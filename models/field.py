@@ -63,6 +63,12 @@ def near(
     return near
 
 
+def near_at(points: Tensor, value: Tensor, log_steepness: Tensor, log_strength: Tensor) -> Tensor:
+    """The same at points (B, N, 2) instead of cells: (B, N, K)."""
+    apart = (points[:, :, None] - value[:, None]).square().sum(-1)
+    return torch.exp((apart * -log_steepness.exp()).clamp(min=-40) + log_strength)
+
+
 def product(one: Tensor, other: Tensor) -> Tensor:
     """Matrix product in float32, in a training at lower precision too: bf16 knows a place to a
     pixel or two."""

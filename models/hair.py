@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.field import near, product
+from models.field import near, near_at, product
 from models.head import HAIR, SEEN
 from models.keypoints import inverse_2x2
 
@@ -59,6 +59,5 @@ class Hair(nn.Module):
 
     def at(self, knots: Tensor, points: Tensor) -> Tensor:
         """The same at points (B, K, 2): (B, K, 1)."""
-        apart = (points[:, :, None] - knots[:, None]).square().sum(-1)
-        share = torch.exp((apart * -self.log_steepness.exp()).clamp(min=-40) + self.log_strength)
+        share = near_at(points, knots, self.log_steepness, self.log_strength)
         return share.sum(-1, keepdim=True)
