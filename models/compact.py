@@ -14,40 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.eyes import EyeReader
 from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmarks import COUNT, MIRROR, NAMES
+from models.layers import Residual, conv
 from models.openings import new_mouth, sides
 
 MOUTH_GATE = 4.0
 """How much the painter's alpha is held open inside a newly opened mouth, as a logit."""
 MOUTH_SHADE = 1.5
 """How much darker the paint starts there, as a logit."""
-
-
-def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """3x3 convolution, batch norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions around a skip."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = conv(channels, channels)
-        self.second = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> same."""
-        return F.relu(x + self.second(self.first(x)))
 
 
 def _up(x: Tensor) -> Tensor:
@@ -355,6 +333,7 @@ class CompactModel(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.detector = LandmarkDetector()
+        self.eyes = EyeReader()
         self.encoder = AvatarEncoder()
         self.motion = DenseMotion()
         self.painter = Painter()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.compact import Residual, conv
+from models.layers import Residual, conv
 
 STRIDE = 4
 """Pixels of the picture for one cell of the outputs."""

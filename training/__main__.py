@@ -1,6 +1,7 @@
 """``python -m training STAGE --run DIR``: from portraits and clips to a bundle, stage by stage.
 
-``detector`` (landmarks), ``generator`` (needs the detector), ``bundle`` (export). ``finder``, the
+``detector`` (landmarks), ``eyes`` (the same, near by), ``generator`` (needs both), ``bundle``
+(export). ``finder``, the
 face finder, and ``avatar``, fine-tuning on one person, stand by themselves. Each stage may be
 killed at any moment and goes on when the same command is given again.
 """
@@ -16,20 +17,22 @@ import torch
 
 from config.errors import PuppetcamError, SettingsError
 from config.schema import TrackingSettings
-from models.compact import CompactModel, LandmarkDetector
+from models.compact import CompactModel
 from realtime.face import open_tracker
 from realtime.finder import WEIGHTS
 from training import pairs
-from training.data import load_clips, load_portraits
+from training.data import Portraits, load_clips, load_portraits
 from training.drawn import drawn_clips
+from training.eyes import train_eyes
 from training.finder import People, train_finder, write_finder
 from training.generator import mean_face, train_generator
-from training.keypoints import evaluate_detector, gather, train_detector
+from training.keypoints import Faces, evaluate_detector, gather, train_detector
 from training.loop import Schedule
 from training.matte import mattes
 from training.personal import LEARNING_RATE, fine_tune, read_person
 from training.weights import NAME, SHIPPED, read_model, read_weights, write_weights
 
+STAGES = "detector", "eyes", "generator", "bundle", "finder", "avatar"
 DRAWN = (300, 10)
 """Drawn people, and frames of each."""
 
@@ -37,7 +40,7 @@ DRAWN = (300, 10)
 def main(argv: list[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("stage", choices=["detector", "generator", "bundle", "finder", "avatar"])
+    parser.add_argument("stage", choices=list(STAGES))
     parser.add_argument("--run", type=Path, required=True, help="folder of states and weights")
     parser.add_argument("--portraits", type=Path, help="folder of portraits with landmarks.npz")
     parser.add_argument("--clips", type=Path, help="folder of clips with landmarks.npz")
@@ -58,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         match arguments.stage:
             case "detector":
                 _detector(arguments)
+            case "eyes":
+                _eyes(arguments)
             case "generator":
                 _generator(arguments)
             case "bundle":
@@ -76,30 +81,40 @@ def _schedule(arguments: argparse.Namespace) -> Schedule:
     return Schedule(arguments.minutes, arguments.learning_rate, device=arguments.device)
 
 
-def _detector(arguments: argparse.Namespace) -> None:
+def _faces(arguments: argparse.Namespace) -> tuple[Faces, Portraits]:
+    """What landmarks are learnt from, and the portraits held out."""
     portraits = load_portraits(_given(arguments, "portraits"))
     clips = load_clips(_given(arguments, "clips"))
     held_out = np.arange(len(portraits.images)) % 20 == 0
-    faces = gather(
-        portraits.select(~held_out), clips, drawn_clips(*DRAWN, arguments.run / "drawn.npz")
-    )
+    drawn = drawn_clips(*DRAWN, arguments.run / "drawn.npz")
+    return gather(portraits.select(~held_out), clips, drawn), portraits.select(held_out)
+
+
+def _detector(arguments: argparse.Namespace) -> None:
+    faces, held_out = _faces(arguments)
     network = train_detector(
         faces, arguments.run / "detector", _schedule(arguments), arguments.start_from
     )
-    found = evaluate_detector(network.cpu(), portraits.select(held_out))
+    found = evaluate_detector(network.cpu(), held_out)
     print("held-out portraits, pixels at 256:", found)
+
+
+def _eyes(arguments: argparse.Namespace) -> None:
+    faces, _ = _faces(arguments)
+    train_eyes(faces, arguments.run / "eyes", _schedule(arguments))
 
 
 def _generator(arguments: argparse.Namespace) -> None:
     portraits = load_portraits(_given(arguments, "portraits"))
     clips = load_clips(_given(arguments, "clips"))
     model = CompactModel()
-    model.detector.load_state_dict(_detector_weights(arguments.run))
+    for name, fixed in (("detector", model.detector), ("eyes", model.eyes)):
+        fixed.load_state_dict(_stage_weights(arguments.run, name))
     model.template.copy_(mean_face(portraits.landmarks, portraits.images.shape[1]))
     if arguments.start_from is not None:
         begin = read_weights(arguments.start_from)
-        # The detector is this run's own.
-        begin = {name: value for name, value in begin.items() if not name.startswith("detector.")}
+        # The readers are this run's own.
+        begin = {n: value for n, value in begin.items() if not n.startswith(("detector.", "eyes."))}
         model.load_state_dict(begin, strict=False)
         print(f"started from {arguments.start_from}")
     model.to(arguments.device)
@@ -164,12 +179,11 @@ def _avatar(arguments: argparse.Namespace) -> None:
     _export(model.cpu(), arguments)
 
 
-def _detector_weights(run: Path) -> dict[str, torch.Tensor]:
-    path = run / "detector" / "weights.pt"
+def _stage_weights(run: Path, stage: str) -> dict[str, torch.Tensor]:
+    path = run / stage / "weights.pt"
     if not path.exists():
-        raise SettingsError(f"no {path}: run the stage 'detector' with the same --run first")
+        raise SettingsError(f"no {path}: run the stage '{stage}' with the same --run first")
     state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
-    LandmarkDetector().load_state_dict(state)
     return state
 
 

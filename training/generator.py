@@ -15,10 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.compact import CompactModel, LandmarkDetector
+from models.eyes import EyeReader
 from models.field import carry, coordinate_grid
 from models.keypoints import Keypoints
 from models.landmarks import indices
 from realtime.crop import READ_RATIO
+from training.eyes import eye_loss
 from training.keypoints import GAP_WEIGHTS, GAPS
 from training.loop import Schedule, train
 from training.pairs import Material, batch
@@ -45,6 +47,8 @@ class LossWeights:
     edges: float = 1.0
     features: float = 0.10
     landmarks: float = 3.0
+    eyes: float = 0.6
+    """As landmarks, by the reader of eyes."""
     keep: float = 0.01
     """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
     smooth: float = 0.02
@@ -57,13 +61,14 @@ class _Judge(nn.Module):
     """The detector's inner features and landmarks, from a face in a picture at 256, looked at as
     near as a driver is read: in the whole picture a lid is a pixel."""
 
-    def __init__(self, detector: LandmarkDetector) -> None:
+    def __init__(self, detector: LandmarkDetector, eyes: EyeReader) -> None:
         super().__init__()
         self.detector = detector
+        self.eyes = eyes
 
-    def forward(self, image: Tensor, around: Tensor) -> tuple[list[Tensor], Tensor]:
-        """image (B, 3, 256, 256), ``around``: landmarks (B, 48, 2) -> features of the crop, and
-        landmarks in -1..1 of the picture."""
+    def forward(self, image: Tensor, around: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """image (B, 3, 256, 256), ``around``: landmarks (B, 48, 2) -> features of the crop,
+        landmarks in -1..1 of the picture, and those of the eyes (2B, 9, 2) in -1..1 of each."""
         low, high = around.amin(1), around.amax(1)
         centre = ((low + high) / 2)[:, None]  # (B, 1, 2)
         half = (high - low)[:, 1].reshape(-1, 1, 1) / 2 * READ_RATIO
@@ -81,7 +86,7 @@ class _Judge(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return found, value.float() * half + centre
+        return found, value.float() * half + centre, self.eyes.read(image, around)
 
 
 def train_generator(
@@ -102,8 +107,9 @@ def train_generator(
     trained = nn.ModuleDict(
         {"encoder": model.encoder, "motion": model.motion, "painter": model.painter}
     )
-    model.detector.eval().requires_grad_(False)
-    judge = _Judge(model.detector)
+    for fixed in (model.detector, model.eyes):
+        fixed.eval().requires_grad_(False)
+    judge = _Judge(model.detector, model.eyes)
     pyramid, edges = _pyramid, _edges
     if compiled:
         for part in trained.values():
@@ -116,7 +122,7 @@ def train_generator(
         driving = driving.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), autocast:
             seen = judge(avatar, start)[1]
-            wanted_features, wanted = judge(driving, end)
+            wanted_features, wanted, wanted_eyes = judge(driving, end)
         # Mostly the labels: what the detector misreads, the generator would learn to disobey.
         use_labels = (torch.rand(len(avatar), 1, 1, device=avatar.device) < LABELS).float()
         avatar_keypoints = model.keypoints(torch.lerp(seen, start, use_labels))
@@ -129,7 +135,7 @@ def train_generator(
             painted, alpha = painting.painted.float(), painting.alpha.float()
             carried = carry(avatar, displacement)
             image = alpha * carried + (1 - alpha) * painted
-            found_features, found = judge(image, end)
+            found_features, found, found_eyes = judge(image, end)
         region = _region(keypoints)
         weight = true * (1 + weigh.region * region)
         losses = {
@@ -139,6 +145,7 @@ def train_generator(
             "edges": weigh.edges * edges(image, driving, weight),
             "features": weigh.features * _feature_loss(found_features, wanted_features),
             "landmarks": weigh.landmarks * _landmark_loss(found, wanted.float()),
+            "eyes": weigh.eyes * eye_loss(found_eyes, wanted_eyes),
             "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
             "smooth": weigh.smooth * _unevenness(flow),
         }

@@ -256,18 +256,18 @@ def loss_of(value: Tensor, presence: Tensor, target: Tensor, present: Tensor) ->
         return loss.mean(1).sum() / count
 
     both = both * both.new_tensor(GAP_WEIGHTS)
-    fine = mean(_smooth(error, 0.02) * inside) + mean(_smooth(gaps, 0.01) * both)
+    fine = mean(smooth(error, 0.02) * inside) + mean(smooth(gaps, 0.01) * both)
     # Where the detector errs alike on two pictures of a person, the movement is right all the same,
     # and it is all that a driver gives; an absolute error hides what is lost of it.
     for moved, seen in ((error, inside), (gaps, both)):
         even = len(moved) // 2 * 2
         change = moved[0:even:2] - moved[1:even:2]
         moving = seen[0:even:2] * (seen[1:even:2] > 0)
-        fine = fine + MOTION_WEIGHT * mean(_smooth(change, 0.01) * moving)
+        fine = fine + MOTION_WEIGHT * mean(smooth(change, 0.01) * moving)
     return fine + 0.05 * F.binary_cross_entropy_with_logits(presence, present)
 
 
-def _smooth(error: Tensor, beta: float) -> Tensor:
+def smooth(error: Tensor, beta: float) -> Tensor:
     """Smooth L1 of (..., 2), both axes added up."""
     return F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none").sum(-1)
 
