@@ -1,6 +1,7 @@
 """Building blocks of the First Order Motion Model networks (Siarohin et al. 2019).
 
-Module names follow the published checkpoints. Tensors are (batch, channels, height, width) float32.
+Module names follow the published checkpoints, but for ``conv`` and ``Residual``, of which the
+compact networks are made. Tensors are (batch, channels, height, width) float32.
 """
 
 import torch
