@@ -35,6 +35,7 @@ def _up(x: Tensor) -> Tensor:
 class LandmarkDetector(nn.Module):
     """(B, 3, 128, 128) RGB 0..1 -> 48 landmarks and the belief that there is a face."""
 
+    size = 128
     temperature = 0.1
 
     def __init__(self) -> None:
@@ -323,7 +324,8 @@ class CompactModel(nn.Module):
     size = SIZE
     output_size = 2 * SIZE
     """Side of the frames that an exported model gives: the avatar's own pixels at that size."""
-    keypoint_size = 128
+    keypoint_size = 256
+    """Side of the crop that is read. Landmarks are found at half of it, eyes once more at all."""
     num_keypoints = COUNT
     landmarks = tuple(NAMES)
 
@@ -347,11 +349,16 @@ class CompactModel(nn.Module):
         """As ``detect``, and the belief (B,) in 0..1 that there is a face."""
         if image.shape[-1] != self.keypoint_size:
             image = F.interpolate(image, size=(self.keypoint_size,) * 2, mode="area")
+        small = F.avg_pool2d(image, self.keypoint_size // LandmarkDetector.size)
         # Read twice, as it is and mirrored: half of what the detector errs by is not symmetric.
-        values, presences = self.detector(torch.cat([image, image.flip(-1)]))
+        values, presences = self.detector(torch.cat([small, small.flip(-1)]))
         value, mirrored = values.chunk(2)
         back = mirrored[:, list(MIRROR)] * mirrored.new_tensor([-1.0, 1.0])
-        value = (value + back) / 2
+        # From the centres of the small picture's outer pixels to those of the large one's.
+        large = self.keypoint_size - 1
+        value = (value + back) / 2 * ((large - 1) / large)
+        # Of eyes the mean of both readings: their errors differ.
+        value = (value + self.eyes.reread(image, value)) / 2
         presence = torch.sigmoid(presences).reshape(2, -1).mean(0)
         return self.keypoints(value), presence
 

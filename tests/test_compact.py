@@ -168,7 +168,7 @@ def test_it_has_the_face_of_the_family(model: CompactModel) -> None:
     assert image.shape == (2, 3, SIZE, SIZE)
     assert image.min() >= 0
     assert image.max() <= 1
-    assert (model.size, model.keypoint_size, model.num_keypoints) == (256, 128, 48)
+    assert (model.size, model.keypoint_size, model.num_keypoints) == (256, 256, 48)
 
 
 def test_mirroring_twice_gives_the_same_landmarks() -> None:

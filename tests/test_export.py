@@ -186,7 +186,7 @@ def test_a_compact_bundle_tells_presence_and_landmarks(tmp_path: Path) -> None:
     }
     assert bundle.family == "compact"
     assert bundle.landmarks == CompactModel.landmarks
-    assert (bundle.size, bundle.output_size, bundle.keypoint_size) == (256, 512, 128)
+    assert (bundle.size, bundle.output_size, bundle.keypoint_size) == (256, 512, 256)
     assert bundle.num_keypoints == 48
 
 

@@ -222,16 +222,17 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
     assert later["elapsed"] > state["elapsed"]
 
 
-def test_the_generator_trains_and_leaves_the_detector_alone(
+def test_the_generator_trains_and_leaves_its_judges_alone(
     tmp_path: Path, portraits: Portraits, drawn: list
 ) -> None:
     torch.manual_seed(0)
     model = CompactModel()
     model.template.copy_(mean_face(portraits.landmarks, SIZE))
-    before = [value.clone() for value in model.detector.state_dict().values()]
+    judges = torch.nn.ModuleList([model.detector, model.eyes])
+    before = [value.clone() for value in judges.state_dict().values()]
     material = pairs.gather(portraits, mattes(portraits), drawn, [])
     train_generator(model, material, tmp_path, Schedule(minutes=9, steps=2), batch_size=2)
-    after = list(model.detector.state_dict().values())
+    after = list(judges.state_dict().values())
     assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
     trained = torch.load(tmp_path / "weights.pt", weights_only=True)
     assert {name.split(".")[0] for name in trained} == {"encoder", "motion", "painter"}

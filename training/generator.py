@@ -72,7 +72,7 @@ class _Judge(nn.Module):
         low, high = around.amin(1), around.amax(1)
         centre = ((low + high) / 2)[:, None]  # (B, 1, 2)
         half = (high - low)[:, 1].reshape(-1, 1, 1) / 2 * READ_RATIO
-        line = torch.linspace(-1, 1, CompactModel.keypoint_size, device=image.device)
+        line = torch.linspace(-1, 1, LandmarkDetector.size, device=image.device)
         square = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
         places = centre[:, None] + half[..., None] * square
         crop = F.grid_sample(image, places, padding_mode="border", align_corners=True)
