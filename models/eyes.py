@@ -5,6 +5,7 @@ read alike by one small network.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.field import warp
@@ -24,6 +25,8 @@ HEIGHT, WIDTH = 32, 48
 """Of the picture of an eye, pixels."""
 REACH = 0.36
 """Half its width against the distance between the eyes."""
+TEMPERATURE = 0.1
+"""Of the heatmaps."""
 
 _REST = [index for index in range(COUNT) if index not in {*RIGHT, *LEFT}]
 _ORDER = sorted(range(COUNT), key=[*_REST, *RIGHT, *LEFT].__getitem__)
@@ -44,22 +47,22 @@ class EyeReader(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.look = nn.Sequential(
-            conv(3, 16),
-            conv(16, 32, 2),
-            Residual(32),
-            conv(32, 48, 2),
-            Residual(48),
-            nn.Flatten(),
-            nn.Linear(48 * (HEIGHT // 4) * (WIDTH // 4), 64),
-            nn.ReLU(),
-            nn.Linear(64, 2 * len(RIGHT)),
-        )
+        self.fine = conv(3, 24)
+        self.down1 = nn.Sequential(conv(24, 32, 2), Residual(32))
+        self.down2 = nn.Sequential(conv(32, 64, 2), Residual(64), Residual(64))
+        self.up = conv(64 + 32, 32)
+        self.heatmaps = nn.Conv2d(32, len(RIGHT), 1)
 
     def forward(self, eyes: Tensor) -> Tensor:
         """(N, 3, 32, 48) RGB 0..1 -> (N, 9, 2) in -1..1 of it, in the order of ``RIGHT``."""
-        found: Tensor = self.look(eyes * 2 - 1)
-        return found.float().reshape(-1, len(RIGHT), 2)
+        a = self.down1(self.fine(eyes * 2 - 1))  # (N, 32, 16, 24)
+        b = self.down2(a)  # (N, 64, 8, 12)
+        y = self.up(torch.cat([F.interpolate(b, scale_factor=2.0), a], 1))
+        logits = self.heatmaps(y).float() / TEMPERATURE
+        # Soft-argmax, one axis at a time.
+        weight = F.softmax(logits.flatten(2), -1).reshape(logits.shape)
+        x, y = (torch.linspace(-1, 1, side, device=eyes.device) for side in logits.shape[:1:-1])
+        return torch.stack([weight.sum(2) @ x, weight.sum(3) @ y], -1)
 
     def read(self, image: Tensor, around: Tensor) -> Tensor:
         """The eyes of image (B, 3, S, S) RGB 0..1, cut out by landmarks (B, 48, 2) in -1..1 of it

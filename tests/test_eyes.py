@@ -30,13 +30,15 @@ def portraits(drawn: list) -> Portraits:
     return Portraits(images, landmarks, np.zeros(landmarks.shape[:2], np.float32))
 
 
-def _reader(points: torch.Tensor) -> EyeReader:
-    """One that finds these landmarks (9, 2) in every eye."""
-    reader = EyeReader().eval()
-    last = reader.look[-1]
-    torch.nn.init.zeros_(last.weight)
-    last.bias.data.copy_(points.flatten())
-    return reader
+class _Finds(EyeReader):
+    """Finds these landmarks (9, 2) in every eye."""
+
+    def __init__(self, points: torch.Tensor) -> None:
+        super().__init__()
+        self.points = points
+
+    def forward(self, eyes: torch.Tensor) -> torch.Tensor:
+        return self.points.expand(len(eyes), -1, -1)
 
 
 def _face(turn: float = 0.0) -> torch.Tensor:
@@ -59,7 +61,7 @@ def test_what_is_found_in_an_eye_is_put_back_where_the_eye_is(turn: float) -> No
     face = _face(turn)
     ahead = torch.zeros(9, 2)
     ahead[-1, 0] = 1.0  # the iris at the edge towards the nose, the rest in the middle
-    found = _reader(ahead).reread(torch.rand(1, 3, SIZE, SIZE), face)[0]
+    found = _Finds(ahead).reread(torch.rand(1, 3, SIZE, SIZE), face)[0]
     right, left = (face[0, eye[:2]].mean(0) for eye in (RIGHT, LEFT))
     across = (left - right) * 0.36
     for name, middle, way in (("right", right, 1), ("left", left, -1)):
@@ -136,8 +138,9 @@ def test_the_shipped_reader_finds_drawn_eyes() -> None:
         for image, landmarks in zip(clip.images, clip.landmarks, strict=True):
             picture = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
             true = torch.from_numpy(landmarks / (SIZE - 1) * 2 - 1)[None].float()
+            # Cut out two pixels beside where it is: what a landmark detector errs by.
             with torch.no_grad():
-                found = reader.reread(picture, true)
+                found = reader.reread(picture, true + 2 * 2 / (SIZE - 1))
             error = (found - true)[0, [*RIGHT, *LEFT]].norm(dim=-1)
             errors.append(float(error.mean()) * (SIZE - 1) / 2)
     assert np.mean(errors) < 1.5
