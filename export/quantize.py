@@ -37,7 +37,7 @@ Precision = Literal["int8", "fp16"]
 Feed = Mapping[str, NDArray[np.float32]]
 
 _MOTION, _FINAL = "/generator/dense_motion_network/", "/generator/final/"
-_DETECTOR = ("/detector/heatmaps/", "/detector/presence/")
+_DETECTOR = ("/detector/heatmaps/", "/detector/presence/", "/eyes/heatmaps/")
 RECIPES: Mapping[str, Mapping[str, Sequence[Recipe]]] = {
     "compact": {
         "frame": (
