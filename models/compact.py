@@ -19,7 +19,7 @@ from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmarks import COUNT, MIRROR, NAMES
-from models.layers import Residual, conv
+from models.layers import Residual, conv, soft_argmax
 from models.openings import new_mouth, sides
 
 MOUTH_GATE = 4.0
@@ -59,11 +59,7 @@ class LandmarkDetector(nn.Module):
         y = self.up2(torch.cat([_up(d), c], 1))
         y = self.up1(torch.cat([_up(y), b], 1))
         y = self.up0(torch.cat([_up(y), a], 1))  # (B, 48, 64, 64)
-        logits = self.heatmaps(y).float()
-        # Soft-argmax: the mean position under the heatmap, one axis at a time.
-        weight = F.softmax(logits.flatten(2) / self.temperature, -1).reshape(logits.shape)
-        axis = torch.linspace(-1, 1, logits.shape[-1], device=logits.device)
-        value = torch.stack([weight.sum(2) @ axis, weight.sum(3) @ axis], -1)
+        value = soft_argmax(self.heatmaps(y).float(), self.temperature)
         presence: Tensor = self.presence(d)
         return value, presence.float()[:, 0]
 
@@ -325,7 +321,8 @@ class CompactModel(nn.Module):
     output_size = 2 * SIZE
     """Side of the frames that an exported model gives: the avatar's own pixels at that size."""
     keypoint_size = 256
-    """Side of the crop that is read. Landmarks are found at half of it, eyes once more at all."""
+    """Side of the crop that is read. Landmarks are found at half that size, and eyes
+    read once more at the whole."""
     num_keypoints = COUNT
     landmarks = tuple(NAMES)
 

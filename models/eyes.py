@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.field import warp
 from models.landmarks import COUNT, MIRROR, indices
-from models.layers import Residual, conv
+from models.layers import Residual, conv, soft_argmax
 
 RIGHT = indices(
     "right_eye_outer",
@@ -58,11 +58,7 @@ class EyeReader(nn.Module):
         a = self.down1(self.fine(eyes * 2 - 1))  # (N, 32, 16, 24)
         b = self.down2(a)  # (N, 64, 8, 12)
         y = self.up(torch.cat([F.interpolate(b, scale_factor=2.0), a], 1))
-        logits = self.heatmaps(y).float() / TEMPERATURE
-        # Soft-argmax, one axis at a time.
-        weight = F.softmax(logits.flatten(2), -1).reshape(logits.shape)
-        x, y = (torch.linspace(-1, 1, side, device=eyes.device) for side in logits.shape[:1:-1])
-        return torch.stack([weight.sum(2) @ x, weight.sum(3) @ y], -1)
+        return soft_argmax(self.heatmaps(y).float(), TEMPERATURE)
 
     def read(self, image: Tensor, around: Tensor) -> Tensor:
         """The eyes of image (B, 3, S, S) RGB 0..1, cut out by landmarks (B, 48, 2) in -1..1 of it

@@ -1,7 +1,7 @@
 """Building blocks of the First Order Motion Model networks (Siarohin et al. 2019).
 
-Module names follow the published checkpoints, but for ``conv`` and ``Residual``, of which the
-compact networks are made. Tensors are (batch, channels, height, width) float32.
+Module names follow the published checkpoints, but for ``conv``, ``Residual`` and ``soft_argmax``,
+of which the compact networks are made. Tensors are (batch, channels, height, width) float32.
 """
 
 import torch
@@ -195,3 +195,11 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> same."""
         return F.relu(x + self.second(self.first(x)))
+
+
+def soft_argmax(logits: Tensor, temperature: float) -> Tensor:
+    """Heatmaps (B, K, H, W) -> the mean position under each, (B, K, 2), x and y in -1..1."""
+    weight = F.softmax(logits.flatten(2) / temperature, -1).reshape(logits.shape)
+    # One axis at a time.
+    x, y = (torch.linspace(-1, 1, side, device=logits.device) for side in logits.shape[:1:-1])
+    return torch.stack([weight.sum(2) @ x, weight.sum(3) @ y], -1)

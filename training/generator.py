@@ -3,7 +3,8 @@
 The landmark detector is trained before and stays fixed. It reads both pictures of a pair, as it
 will in use, so that the generator learns what its landmarks look like when eyes are shut; and it
 judges the result: the landmarks it finds there must be those of the driving picture, and its inner
-features must agree (a perceptual loss, Johnson et al. 2016, with a network of our own).
+features must agree (a perceptual loss, Johnson et al. 2016, with a network of our own). The reader
+of eyes, fixed too, judges lids and irises near by.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.compact import CompactModel, LandmarkDetector
-from models.eyes import EyeReader
 from models.field import carry, coordinate_grid
 from models.keypoints import Keypoints
 from models.landmarks import indices
@@ -61,14 +61,13 @@ class _Judge(nn.Module):
     """The detector's inner features and landmarks, from a face in a picture at 256, looked at as
     near as a driver is read: in the whole picture a lid is a pixel."""
 
-    def __init__(self, detector: LandmarkDetector, eyes: EyeReader) -> None:
+    def __init__(self, detector: LandmarkDetector) -> None:
         super().__init__()
         self.detector = detector
-        self.eyes = eyes
 
-    def forward(self, image: Tensor, around: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """image (B, 3, 256, 256), ``around``: landmarks (B, 48, 2) -> features of the crop,
-        landmarks in -1..1 of the picture, and those of the eyes (2B, 9, 2) in -1..1 of each."""
+    def forward(self, image: Tensor, around: Tensor) -> tuple[list[Tensor], Tensor]:
+        """image (B, 3, 256, 256), ``around``: landmarks (B, 48, 2) -> features of the crop, and
+        landmarks in -1..1 of the picture."""
         low, high = around.amin(1), around.amax(1)
         centre = ((low + high) / 2)[:, None]  # (B, 1, 2)
         half = (high - low)[:, 1].reshape(-1, 1, 1) / 2 * READ_RATIO
@@ -86,7 +85,7 @@ class _Judge(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return found, value.float() * half + centre, self.eyes.read(image, around)
+        return found, value.float() * half + centre
 
 
 def train_generator(
@@ -98,7 +97,7 @@ def train_generator(
     compiled: bool = False,
     weights: LossWeights | None = None,
 ) -> CompactModel:
-    """Train encoder, motion and painter of ``model`` into ``run``; the detector stays as it is.
+    """Train encoder, motion and painter of ``model`` into ``run``; detector and eyes stay.
 
     ``compiled``: by TorchInductor, which takes minutes and then saves about a fifth of each step.
     """
@@ -109,7 +108,7 @@ def train_generator(
     )
     for fixed in (model.detector, model.eyes):
         fixed.eval().requires_grad_(False)
-    judge = _Judge(model.detector, model.eyes)
+    judge = _Judge(model.detector)
     pyramid, edges = _pyramid, _edges
     if compiled:
         for part in trained.values():
@@ -122,7 +121,8 @@ def train_generator(
         driving = driving.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), autocast:
             seen = judge(avatar, start)[1]
-            wanted_features, wanted, wanted_eyes = judge(driving, end)
+            wanted_features, wanted = judge(driving, end)
+            wanted_eyes = model.eyes.read(driving, end)
         # Mostly the labels: what the detector misreads, the generator would learn to disobey.
         use_labels = (torch.rand(len(avatar), 1, 1, device=avatar.device) < LABELS).float()
         avatar_keypoints = model.keypoints(torch.lerp(seen, start, use_labels))
@@ -135,7 +135,8 @@ def train_generator(
             painted, alpha = painting.painted.float(), painting.alpha.float()
             carried = carry(avatar, displacement)
             image = alpha * carried + (1 - alpha) * painted
-            found_features, found, found_eyes = judge(image, end)
+            found_features, found = judge(image, end)
+            found_eyes = model.eyes.read(image, end)
         region = _region(keypoints)
         weight = true * (1 + weigh.region * region)
         losses = {

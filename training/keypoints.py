@@ -26,7 +26,7 @@ from training.lids import shut_eyes
 from training.loop import Schedule, train
 from training.pairs import moved_portrait
 
-INPUT = 128
+INPUT = LandmarkDetector.size
 NEGATIVE_SHARE = 0.15
 """Share of crops without a face, for the presence output."""
 
