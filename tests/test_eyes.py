@@ -18,18 +18,6 @@ from training.keypoints import gather  # noqa: E402
 from training.loop import Schedule  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def drawn() -> list:
-    return drawn_clips(2, 4)
-
-
-@pytest.fixture(scope="module")
-def portraits(drawn: list) -> Portraits:
-    images = np.concatenate([clip.images for clip in drawn])
-    landmarks = np.concatenate([clip.landmarks for clip in drawn])
-    return Portraits(images, landmarks, np.zeros(landmarks.shape[:2], np.float32))
-
-
 class _Finds(EyeReader):
     """Finds these landmarks (9, 2) in every eye."""
 

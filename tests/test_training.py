@@ -14,7 +14,6 @@ from models.compact import CompactModel, LandmarkDetector  # noqa: E402
 from models.landmarks import COUNT, MIRROR, NAMES  # noqa: E402
 from training import pairs  # noqa: E402
 from training.data import SIZE, Portraits, load_clips, load_portraits  # noqa: E402
-from training.drawn import drawn_clips  # noqa: E402
 from training.generator import mean_face, train_generator  # noqa: E402
 from training.keypoints import (  # noqa: E402
     batch,
@@ -26,18 +25,6 @@ from training.keypoints import (  # noqa: E402
 )
 from training.loop import Schedule, train  # noqa: E402
 from training.matte import SMALL, mattes  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def drawn() -> list:
-    return drawn_clips(2, 4)
-
-
-@pytest.fixture(scope="module")
-def portraits(drawn: list) -> Portraits:
-    images = np.concatenate([clip.images for clip in drawn])
-    landmarks = np.concatenate([clip.landmarks for clip in drawn])
-    return Portraits(images, landmarks, np.zeros(landmarks.shape[:2], np.float32))
 
 
 def test_drawn_landmarks_lie_on_the_drawn_eyes(drawn: list) -> None:
