@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.eyes import HEIGHT, LEFT, REACH, RIGHT, WIDTH, EyeReader
-from training.keypoints import Faces, Rng, act, smooth
+from training.keypoints import Faces, Rng, act, lit, smooth
 from training.loop import Schedule, train
 
 _LIDS = slice(2, 5), slice(5, 8)
@@ -50,11 +50,7 @@ def eye(
 def recolour(eyes: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
     """Light, colour, sharpness and noise as webcams have them, the same for both eyes of a face.
     (2, 32, 48, 3) uint8 -> (2, 3, 32, 48) float32."""
-    x = eyes.astype(np.float32) / 255
-    x = (x - 0.5) * rng.uniform(0.5, 1.4) + 0.5 + rng.uniform(-0.25, 0.25)
-    x = x * rng.uniform(0.8, 1.2, 3).astype(np.float32)
-    if rng.random() < 0.15:
-        x = np.repeat(x.mean(-1, keepdims=True), 3, -1)
+    x = lit(eyes, rng, 0.5, 0.25)
     if rng.random() < 0.4:
         width = float(rng.uniform(0.3, 1.5))
         x = np.stack([cv2.GaussianBlur(one, (0, 0), width) for one in x])
@@ -63,7 +59,7 @@ def recolour(eyes: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
     if rng.random() < 0.3:  # light from one side
         ramp = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, None, :, None]
         x = x * (1 + ramp * rng.uniform(-0.4, 0.4, (2, 1, 1, 1)))
-    return np.clip(x, 0, 1).astype(np.float32).transpose(0, 3, 1, 2)
+    return np.asarray(np.clip(x, 0, 1).transpose(0, 3, 1, 2), np.float32)
 
 
 def batch(faces: Faces, rng: Rng, size: int) -> tuple[Tensor, Tensor]:

@@ -187,13 +187,20 @@ def act(faces: Faces, chosen: int, rng: Rng) -> tuple[NDArray[np.uint8], NDArray
     return image, landmarks
 
 
-def recolour(picture: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
-    """Random light, colour, blur, noise and cover-ups, as a webcam has. HWC uint8 -> CHW float."""
+def lit(picture: NDArray[np.uint8], rng: Rng, contrast: float, brightness: float) -> NDArray[Any]:
+    """(..., 3) uint8 -> float32, about 0..1, in random light and colour, sometimes grey: contrast
+    from ``contrast`` to 1.4, darker or lighter by up to ``brightness``."""
     x = np.ascontiguousarray(picture, np.float32) / 255
-    x = (x - 0.5) * rng.uniform(0.55, 1.4) + 0.5 + rng.uniform(-0.22, 0.22)
+    x = (x - 0.5) * rng.uniform(contrast, 1.4) + 0.5 + rng.uniform(-brightness, brightness)
     x = x * rng.uniform(0.8, 1.2, 3).astype(np.float32)
     if rng.random() < 0.15:
         x = np.repeat(x.mean(-1, keepdims=True), 3, -1)
+    return x
+
+
+def recolour(picture: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
+    """Random light, colour, blur, noise and cover-ups, as a webcam has. HWC uint8 -> CHW float."""
+    x = lit(picture, rng, 0.55, 0.22)
     if rng.random() < 0.3:
         x = np.asarray(cv2.GaussianBlur(x, (0, 0), rng.uniform(0.3, 1.6)), np.float32)
     if rng.random() < 0.3:
@@ -205,7 +212,7 @@ def recolour(picture: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
     if rng.random() < 0.2:  # light from one side
         ramp = np.linspace(-1, 1, INPUT, dtype=np.float32) * rng.uniform(-0.35, 0.35)
         x = x * (1 + (ramp[None, :, None] if rng.random() < 0.5 else ramp[:, None, None]))
-    return np.clip(x, 0, 1).astype(np.float32).transpose(2, 0, 1)
+    return np.asarray(np.clip(x, 0, 1).transpose(2, 0, 1), np.float32)
 
 
 def noise_picture(rng: Rng) -> NDArray[np.uint8]:
