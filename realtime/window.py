@@ -11,6 +11,9 @@ import cv2
 from config.errors import SinkError
 from realtime.frame import Frame, Image
 
+OPENING_MS = 150
+"""How long a window is given to appear before its first picture."""
+
 
 class Window:
     """The output in a window, and in a second one, for the driver's eyes only, the camera's view.
@@ -29,7 +32,7 @@ class Window:
         self.info: Sequence[str] = ()
         """Lines drawn over the output, in this window only."""
         self._keys: deque[int] = deque(maxlen=32)
-        self._shown: set[str] = set()
+        self._shown: dict[str, tuple[int, int]] = {}
 
     def send(self, frame: Frame) -> None:
         """Show the output."""
@@ -62,13 +65,17 @@ class Window:
 
     def _show(self, title: str, image: Image) -> None:
         if title not in self._shown:
-            flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
-            cv2.namedWindow(title, flags)
-            cv2.resizeWindow(title, image.shape[1], image.shape[0])
-            self._shown.add(title)
+            # Qt loses sight of a window that changes its size before it is known to be there, and
+            # never paints it: on a busy machine every tenth. Those that can be resized do so at
+            # once, the others with the first picture.
+            cv2.namedWindow(title, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+            cv2.waitKey(OPENING_MS)
+            self._shown[title] = image.shape[1], image.shape[0]
         elif not _visible(title):
             return  # closed by the user: imshow would open it again
-        cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        # A window as large as its first picture: it does not jump.
+        shown = cv2.resize(image, self._shown[title], interpolation=cv2.INTER_AREA)
+        cv2.imshow(title, cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
 
     def _pump(self) -> None:
         while (key := cv2.pollKey()) >= 0:

@@ -92,6 +92,8 @@ def test_windows_show_output_and_private_preview() -> None:
         assert "private" in Window.PREVIEW and "never sent" in Window.PREVIEW
         window.preview(np.zeros((256, 256, 3), np.uint8))
         assert shown[-1][0] == Window.PREVIEW and len(shown) == 3
+        window.preview(np.zeros((512, 512, 3), np.uint8))
+        assert shown[-1][1].shape == (256, 256, 3), "a window keeps the size it was opened with"
         assert window.pressed() == []
         assert not window.closed
         cv2.destroyWindow(Window.PREVIEW)  # as the user does

@@ -95,7 +95,9 @@ def test_each_key_of_the_readme_does_what_it_says(desktop: Desktop, tmp_path: Pa
             press(str(number), status_is(avatar={"number": number, "name": str(number)}))
             desktop.wait_until(changed, SECONDS, "another face")
         press("A", status_is(avatar={"number": 9, "name": "9"}))
+        changed = other_than(desktop.snapshot(), 5)
         press("D", status_is(avatar={"number": 1, "name": "1"}))
+        desktop.wait_until(changed, SECONDS, "another face")
 
         def calibrations() -> int:
             return desktop.said().count("calibrating")
