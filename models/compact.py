@@ -354,8 +354,7 @@ class CompactModel(nn.Module):
         # From the centres of the small picture's outer pixels to those of the large one's.
         large = self.keypoint_size - 1
         value = (value + back) / 2 * ((large - 1) / large)
-        # Of eyes the mean of both readings: their errors differ.
-        value = (value + self.eyes.reread(image, value)) / 2
+        value = self.eyes.refine(image, value)
         presence = torch.sigmoid(presences).reshape(2, -1).mean(0)
         return self.keypoints(value), presence
 

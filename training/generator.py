@@ -31,7 +31,7 @@ MOUTH = indices("mouth_right", "mouth_left", "inner_lip_upper", "inner_lip_lower
                 "lip_lower")  # fmt: skip
 
 LABELS = 0.85
-"""Share of pairs whose keypoints are the labels; the others have what the detector reads."""
+"""Share of pairs whose keypoints are the labels; the others have what is read in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class LossWeights:
     nothing, and then there would be no reason to blend in more."""
     edges: float = 1.0
     features: float = 0.10
-    landmarks: float = 3.0
-    eyes: float = 0.6
+    landmarks: float = 4.0
+    eyes: float = 0.7
     """As landmarks, by the reader of eyes."""
     keep: float = 0.01
     """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
@@ -123,10 +123,13 @@ def train_generator(
             seen = judge(avatar, start)[1]
             wanted_features, wanted = judge(driving, end)
             wanted_eyes = model.eyes.read(driving, end)
+            # As in use.
+            read_start = model.eyes.refine(avatar, seen)
+            read_end = model.eyes.refine(driving, wanted)
         # Mostly the labels: what the detector misreads, the generator would learn to disobey.
         use_labels = (torch.rand(len(avatar), 1, 1, device=avatar.device) < LABELS).float()
-        avatar_keypoints = model.keypoints(torch.lerp(seen, start, use_labels))
-        keypoints = model.keypoints(torch.lerp(wanted, end, use_labels))
+        avatar_keypoints = model.keypoints(torch.lerp(read_start, start, use_labels))
+        keypoints = model.keypoints(torch.lerp(read_end, end, use_labels))
         with autocast:
             code = model.encoder(avatar)
             flow, occlusion = model.motion(code.small, avatar_keypoints, keypoints)
