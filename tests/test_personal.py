@@ -18,7 +18,7 @@ from training.data import SIZE  # noqa: E402
 from training.generator import mean_face  # noqa: E402
 from training.loop import Schedule  # noqa: E402
 from training.personal import fine_tune, read_person  # noqa: E402
-from training.weights import read_model, read_weights, write_weights  # noqa: E402
+from training.weights import load, read_model, read_weights, write_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,20 @@ def test_what_holds_no_weights_is_one_line(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(SettingsError, match="other weights"):
         read_model(tmp_path / "other.pt")
+
+
+def test_a_part_is_read_from_its_own_file_or_a_whole_models(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = CompactModel()
+    torch.save(model.eyes.state_dict(), tmp_path / "eyes.pt")
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    for name in ("eyes.pt", "model.pt"):
+        read = load(CompactModel().eyes, tmp_path / name, "eyes")
+        torch.testing.assert_close(read.heatmaps.weight, model.eyes.heatmaps.weight)
+    for part, name in (("detector", "eyes.pt"), ("", "eyes.pt")):
+        network = CompactModel().detector if part else CompactModel()
+        with pytest.raises(SettingsError, match="other weights than those of the"):
+            load(network, tmp_path / name, part)
 
 
 def test_pictures_without_a_face_are_refused(tmp_path: Path, tracker: LandmarkTracker) -> None:

@@ -207,6 +207,8 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
     later = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert later["steps"] == 45
     assert later["elapsed"] > state["elapsed"]
+    with pytest.raises(SettingsError, match="is of another network than this one"):
+        run(50, torch.nn.Linear(2, 1))
 
 
 def test_the_generator_trains_and_leaves_its_judges_alone(

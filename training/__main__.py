@@ -1,9 +1,9 @@
 """``python -m training STAGE --run DIR``: from portraits and clips to a bundle, stage by stage.
 
-``detector`` (landmarks), ``eyes`` (the same, near by), ``generator`` (needs both), ``bundle``
-(export). ``finder``, the
-face finder, and ``avatar``, fine-tuning on one person, stand by themselves. Each stage may be
-killed at any moment and goes on when the same command is given again.
+``detector`` (landmarks), ``eyes`` (the same, near by), ``generator`` (needs both, or a whole model
+to start from), ``bundle`` (export). ``finder``, the face finder, and ``avatar``, fine-tuning on one
+person, stand by themselves. Each stage may be killed at any moment and goes on when the same
+command is given again.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from training.keypoints import Faces, evaluate_detector, gather, train_detector
 from training.loop import Schedule
 from training.matte import mattes
 from training.personal import LEARNING_RATE, fine_tune, read_person
-from training.weights import NAME, SHIPPED, read_model, read_weights, write_weights
+from training.weights import NAME, SHIPPED, load, read_model, write_weights
 
 STAGES = "detector", "eyes", "generator", "bundle", "finder", "avatar"
 DRAWN = (300, 10)
@@ -49,7 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=8, help="pairs a step (default 8)")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--compile", action="store_true", help="the generator by TorchInductor")
-    parser.add_argument("--start-from", type=Path, help="weights.pt to begin with")
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        help="weights to begin with: a stage's weights.pt, a whole model's file",
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--output", type=Path, help="folder of the bundle")
     parser.add_argument("--licence", default="", help="of the weights, for the bundle")
@@ -101,22 +105,26 @@ def _detector(arguments: argparse.Namespace) -> None:
 
 def _eyes(arguments: argparse.Namespace) -> None:
     faces, _ = _faces(arguments)
-    train_eyes(faces, arguments.run / "eyes", _schedule(arguments))
+    train_eyes(faces, arguments.run / "eyes", _schedule(arguments), arguments.start_from)
 
 
 def _generator(arguments: argparse.Namespace) -> None:
     portraits = load_portraits(_given(arguments, "portraits"))
     clips = load_clips(_given(arguments, "clips"))
     model = CompactModel()
-    for name, fixed in (("detector", model.detector), ("eyes", model.eyes)):
-        fixed.load_state_dict(_stage_weights(arguments.run, name))
     model.template.copy_(mean_face(portraits.landmarks, portraits.images.shape[1]))
     if arguments.start_from is not None:
-        begin = read_weights(arguments.start_from)
-        # The readers are this run's own.
-        begin = {n: value for n, value in begin.items() if not n.startswith(("detector.", "eyes."))}
-        model.load_state_dict(begin, strict=False)
+        load(model, arguments.start_from)
         print(f"started from {arguments.start_from}")
+    for name, reader in (("detector", model.detector), ("eyes", model.eyes)):
+        own = arguments.run / name / "weights.pt"
+        if own.exists():
+            load(reader, own, name)
+        elif arguments.start_from is None:
+            raise SettingsError(
+                f"no {own}: run the stage '{name}' with the same --run first, or take the readers "
+                f"of a whole model by --start-from, such as {SHIPPED}"
+            )
     model.to(arguments.device)
     train_generator(
         model,
@@ -177,14 +185,6 @@ def _avatar(arguments: argparse.Namespace) -> None:
     before, after = fine_tune(model, person, arguments.run / "avatar", schedule)
     print(f"error at eyes and mouth on what it did not see: {before:.4f} -> {after:.4f}")
     _export(model.cpu(), arguments)
-
-
-def _stage_weights(run: Path, stage: str) -> dict[str, torch.Tensor]:
-    path = run / stage / "weights.pt"
-    if not path.exists():
-        raise SettingsError(f"no {path}: run the stage '{stage}' with the same --run first")
-    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
-    return state
 
 
 def _given(arguments: argparse.Namespace, name: str) -> Path:

@@ -12,6 +12,7 @@ from torch import Tensor
 from models.eyes import HEIGHT, LEFT, REACH, RIGHT, WIDTH, EyeReader
 from training.keypoints import Faces, Rng, act, lit, smooth
 from training.loop import Schedule, train
+from training.weights import load
 
 _LIDS = slice(2, 5), slice(5, 8)
 _CORNERS, _IRIS = slice(0, 2), slice(8, 9)
@@ -101,9 +102,17 @@ def eye_loss(found: Tensor, wanted: Tensor) -> Tensor:
     return error.abs().mean() + GAP_WEIGHT * _gaps(error).abs().mean()
 
 
-def train_eyes(faces: Faces, run: Path, schedule: Schedule, batch_size: int = 48) -> EyeReader:
-    """Train into ``run``, and resume there."""
+def train_eyes(
+    faces: Faces,
+    run: Path,
+    schedule: Schedule,
+    start_from: Path | None = None,
+    batch_size: int = 48,
+) -> EyeReader:
+    """As ``training.keypoints.train_detector``."""
     network: EyeReader = EyeReader().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start_from is not None:
+        load(network, start_from, "eyes")
 
     def step(data: tuple[Tensor, ...], autocast: torch.autocast) -> tuple[Tensor, dict[str, Any]]:
         eyes, target = data

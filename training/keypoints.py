@@ -25,6 +25,7 @@ from training.gaze import turn_gaze
 from training.lids import shut_eyes
 from training.loop import Schedule, train
 from training.pairs import moved_portrait
+from training.weights import load
 
 INPUT = LandmarkDetector.size
 NEGATIVE_SHARE = 0.15
@@ -286,10 +287,11 @@ def train_detector(
     start_from: Path | None = None,
     batch_size: int = 32,
 ) -> LandmarkDetector:
-    """Train into ``run`` (resumes there), optionally starting from another detector's weights."""
+    """Train into ``run`` (resumes there), optionally starting from the weights of another detector,
+    alone or in a whole model. Raises SettingsError."""
     network: LandmarkDetector = LandmarkDetector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start_from is not None:
-        network.load_state_dict(torch.load(start_from, weights_only=True))
+        load(network, start_from, "detector")
 
     def step(data: tuple[Tensor, ...], autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
         image, target, present = data

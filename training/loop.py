@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from config.errors import SettingsError
+
 Network = TypeVar("Network", bound=nn.Module)
 Batch = tuple[Tensor, ...]
 
@@ -47,7 +49,8 @@ def train(
 
     ``step`` returns the loss and figures to show. The state (weights, optimizer, EMA, elapsed
     time) lies in ``run/state.pt``, written to a temporary file and renamed, so a kill loses at most
-    ``save_every_s``; the result is ``run/weights.pt``. SIGTERM saves and ends.
+    ``save_every_s``; the result is ``run/weights.pt``. SIGTERM saves and ends. Raises SettingsError
+    for a state of another network.
     """
     run.mkdir(parents=True, exist_ok=True)
     state_path = run / "state.pt"
@@ -59,7 +62,12 @@ def train(
     elapsed, steps = 0.0, 0
     if state_path.exists():
         state = torch.load(state_path, weights_only=True, map_location=schedule.device)
-        network.load_state_dict(state["network"])
+        try:
+            network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise SettingsError(
+                f"{state_path} is of another network than this one: give another --run"
+            ) from error
         optimizer.load_state_dict(state["optimizer"])
         mean, elapsed, steps = state["mean"], state["elapsed"], state["steps"]
         print(f"resumed at step {steps}, {elapsed / 60:.1f} of {schedule.minutes} min", flush=True)

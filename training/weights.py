@@ -2,13 +2,16 @@
 
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from config.errors import SettingsError
 from models.bundle import DEFAULT
 from models.compact import CompactModel
+
+Network = TypeVar("Network", bound=nn.Module)
 
 NAME = "weights.safetensors"
 """In a bundle's folder, beside its graphs. Tables are kept in half precision, of which training
@@ -41,13 +44,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
 
 
+def load(network: Network, path: Path, part: str = "") -> Network:
+    """``network`` with the weights in ``path``: a file of its own, or of a whole compact model, of
+    which it is the ``part`` so called. Raises SettingsError."""
+    state, prefix = read_weights(path), f"{part}."
+    own = {n.removeprefix(prefix): v for n, v in state.items() if part and n.startswith(prefix)}
+    try:
+        network.load_state_dict(own or state)
+    except RuntimeError as error:
+        what = part or "compact network"
+        raise SettingsError(
+            f"{path} holds other weights than those of the {what} as it is now"
+        ) from error
+    return network
+
+
 def read_model(path: Path) -> CompactModel:
     """The compact model whose weights are in ``path``. Raises SettingsError."""
-    model = CompactModel()
-    try:
-        model.load_state_dict(read_weights(path))
-    except RuntimeError as error:
-        raise SettingsError(
-            f"{path} holds other weights than those of the compact network as it is now"
-        ) from error
-    return model.eval()
+    return load(CompactModel(), path).eval()
