@@ -112,7 +112,9 @@ def test_the_reader_of_the_page_reads_our_films() -> None:
     z, bits = read(film)
     assert z > 8
     assert bits == sent
-    z, bits = read(coded(film, {"crf": "20", "preset": "veryfast"}))
+    # With its look ahead the encoder gives other pictures at every run.
+    steady = {"x264-params": "rc-lookahead=0:sync-lookahead=0"}
+    z, bits = read(coded(film, {"crf": "20", "preset": "veryfast", **steady}))
     assert z > 8
     assert sum(one != other for one, other in zip(bits, sent, strict=True)) <= 4
     z, bits = read([(picture, time_s) for picture, (_, time_s) in zip(scene(), film, strict=False)])

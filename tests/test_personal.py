@@ -14,6 +14,7 @@ from models.compact import CompactModel  # noqa: E402
 from realtime.assembly import SHIPPED as AVATARS  # noqa: E402
 from realtime.face import LandmarkTracker, open_tracker  # noqa: E402
 from training import personal  # noqa: E402
+from training.__main__ import main  # noqa: E402
 from training.data import SIZE  # noqa: E402
 from training.generator import mean_face  # noqa: E402
 from training.loop import Schedule  # noqa: E402
@@ -97,3 +98,16 @@ def test_fine_tuning_changes_the_generator_and_not_the_detector(
     assert after != before
     changed = {n.split(".")[0] for n, v in model.state_dict().items() if not v.equal(start[n])}
     assert changed == {"encoder", "motion", "painter"}
+
+
+def test_a_person_who_got_no_better_gets_no_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.__main__.fine_tune", lambda *_: (0.02, 0.02))
+    words = f"avatar --run {tmp_path / 'run'} --pictures {AVATARS} --output {tmp_path / 'bundle'}"
+    assert main(words.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("training: no bundle is written")
+    assert "0.0200 -> 0.0200" in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "bundle").exists()

@@ -183,7 +183,13 @@ def _avatar(arguments: argparse.Namespace) -> None:
     schedule = replace(_schedule(arguments), learning_rate=LEARNING_RATE)
     model.to(arguments.device)
     before, after = fine_tune(model, person, arguments.run / "avatar", schedule)
-    print(f"error at eyes and mouth on what it did not see: {before:.4f} -> {after:.4f}")
+    found = f"error at eyes and mouth on what it did not see: {before:.4f} -> {after:.4f}"
+    if after >= before:
+        raise SettingsError(
+            f"no bundle is written, for it would be no better than before ({found}); give "
+            "more, and more varied, pictures, or the same --run more --minutes"
+        )
+    print(found)
     _export(model.cpu(), arguments)
 
 
