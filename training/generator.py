@@ -31,7 +31,7 @@ MOUTH = indices("mouth_right", "mouth_left", "inner_lip_upper", "inner_lip_lower
                 "lip_lower")  # fmt: skip
 
 LABELS = 0.85
-"""Share of pairs whose keypoints are the labels; the others have what is read in use."""
+"""Share of pairs whose keypoints are the labels; the others have what the readers find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def train_generator(
             seen = judge(avatar, start)[1]
             wanted_features, wanted = judge(driving, end)
             wanted_eyes = model.eyes.read(driving, end)
-            # As in use.
+            # As in use, but for the second reading in the mirror image.
             read_start = model.eyes.refine(avatar, seen)
             read_end = model.eyes.refine(driving, wanted)
         # Mostly the labels: what the detector misreads, the generator would learn to disobey.
