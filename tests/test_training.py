@@ -98,12 +98,30 @@ def test_warped_portraits_never_open_a_mouth(portraits: Portraits, drawn: list) 
         motion = (drawn[0].landmarks[0], drawn[0].landmarks[1])
         target = pairs._moved(points, portraits.depth[chosen], motion, rng)
         assert pairs.mouth_opening(target) <= pairs.mouth_opening(points) + 0.01
+    assert list(material.open_mouths)
+    assert (pairs.mouth_opening(portraits.landmarks)[material.open_mouths] > pairs.OPEN).all()
     avatar, driving, start, end, true = pairs.batch(material, rng, 3)
     assert avatar.shape == driving.shape == (3, 3, SIZE, SIZE)
     assert start.shape == end.shape == (3, COUNT, 2)
     assert true.shape == (3, 1, SIZE, SIZE)
     assert float(avatar.min()) >= 0
     assert float(avatar.max()) <= 1
+
+
+def test_portraits_that_show_teeth_are_mostly_what_a_shut_mouth_opens_to(
+    portraits: Portraits, drawn: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.pairs.CLIP_SHARE", 0.0)
+    monkeypatch.setattr("training.pairs.OPEN_SHARE", 1.0)
+    material = pairs.gather(portraits, mattes(portraits), drawn, [])
+    rng = np.random.default_rng(0)
+    opened = []
+    for _ in range(40):
+        _, _, start, end, _ = pairs.pair(material, rng)
+        openings = pairs.mouth_opening(np.stack([start, end]))
+        assert openings.max() > pairs.OPEN
+        opened.append(openings[1] > 2 * openings[0])
+    assert 0.4 < np.mean(opened) < 0.9
 
 
 def test_flipped_crops_have_flipped_landmarks(portraits: Portraits) -> None:
@@ -224,7 +242,12 @@ def test_the_generator_trains_and_leaves_its_judges_alone(
     after = list(judges.state_dict().values())
     assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
     trained = torch.load(tmp_path / "weights.pt", weights_only=True)
-    assert {name.split(".")[0] for name in trained} == {"encoder", "motion", "painter"}
+    assert {name.split(".")[0] for name in trained} == {
+        "encoder",
+        "motion",
+        "painter",
+        "critic",
+    }
     assert all(torch.isfinite(value).all() for value in trained.values())
 
 

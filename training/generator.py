@@ -4,7 +4,7 @@ The landmark detector is trained before and stays fixed. It reads both pictures 
 will in use, so that the generator learns what its landmarks look like when eyes are shut; and it
 judges the result: the landmarks it finds there must be those of the driving picture, and its inner
 features must agree (a perceptual loss, Johnson et al. 2016, with a network of our own). The reader
-of eyes, fixed too, judges lids and irises near by.
+of eyes, fixed too, judges lids and irises near by; a critic, trained along, judges mouths.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from models.field import carry, coordinate_grid
 from models.keypoints import Keypoints
 from models.landmarks import indices
 from realtime.crop import READ_RATIO
+from training.critic import MouthCritic
 from training.eyes import eye_loss
 from training.keypoints import GAP_WEIGHTS, GAPS
 from training.loop import Schedule, train
@@ -49,6 +50,8 @@ class LossWeights:
     landmarks: float = 4.0
     eyes: float = 0.7
     """As landmarks, by the reader of eyes."""
+    mouth: float = 0.06
+    """The critic of mouths is not taken in."""
     keep: float = 0.01
     """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
     smooth: float = 0.02
@@ -103,15 +106,15 @@ def train_generator(
     """
     weigh = weights or LossWeights()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained = nn.ModuleDict(
-        {"encoder": model.encoder, "motion": model.motion, "painter": model.painter}
-    )
+    networks = {"encoder": model.encoder, "motion": model.motion, "painter": model.painter}
+    critic = MouthCritic()
+    trained = nn.ModuleDict({**networks, "critic": critic})
     for fixed in (model.detector, model.eyes):
         fixed.eval().requires_grad_(False)
     judge = _Judge(model.detector)
     pyramid, edges = _pyramid, _edges
     if compiled:
-        for part in trained.values():
+        for part in networks.values():
             part.compile()
         pyramid, edges = torch.compile(_pyramid), torch.compile(_edges)
 
@@ -140,6 +143,7 @@ def train_generator(
             image = alpha * carried + (1 - alpha) * painted
             found_features, found = judge(image, end)
             found_eyes = model.eyes.read(image, end)
+        criticism, unlikely = critic.losses(image, driving, end)
         region = _region(keypoints)
         weight = true * (1 + weigh.region * region)
         losses = {
@@ -150,6 +154,8 @@ def train_generator(
             "features": weigh.features * _feature_loss(found_features, wanted_features),
             "landmarks": weigh.landmarks * _landmark_loss(found, wanted.float()),
             "eyes": weigh.eyes * eye_loss(found_eyes, wanted_eyes),
+            "mouth": weigh.mouth * unlikely,
+            "critic": criticism,
             "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
             "smooth": weigh.smooth * _unevenness(flow),
         }

@@ -1,9 +1,9 @@
 """Pairs of avatar and driving picture of one person, from clips and from warped portraits.
 
 A clip gives true pairs, but of some twenty people; blinks and open mouths are rare in it, so they
-are drawn on purpose. A portrait gives a pair by warping it: thousands of people, but a warp can
-only close a mouth, never open one, so the warped picture is always the one with the mouth more
-closed, as avatar (the network must paint what was hidden) or as target.
+are drawn on purpose. A portrait gives a pair by warping it: thousands of people, but no warp can
+open a mouth. So the warped picture is always the one with the mouth more closed, and where the
+portrait shows teeth it is mostly the avatar: the network must paint what it cannot see.
 """
 
 from collections import Counter
@@ -36,16 +36,21 @@ from training.expression import (
 )
 from training.gaze import turn_gaze
 from training.lids import shut_eyes
+from training.lips import shut_mouth
 from training.warp import thin_plate_warp
 
 Rng = np.random.Generator
 Points = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-CLIP_SHARE = 0.65
+CLIP_SHARE = 0.6
 """Share of pairs that come from clips."""
 CUT_OUT_SHARE = 0.65
 """Share of the portraits that are set before another background."""
+OPEN_SHARE = 0.5
+"""Share of open mouths among the portraits; in those the warped one is mostly the avatar."""
+OPEN = 0.06
+"""Opening from which a mouth shows what is inside, in distances of the outer eye corners."""
 WARP_CELLS = 32
 GAZE_SHARE = {"clip": 0.2, "portrait": 0.6}
 """Share of pairs in which the gaze is turned."""
@@ -74,6 +79,8 @@ class Material:
     portraits: Portraits
     mattes: NDArray[np.uint8]
     """Of the portraits, as ``training.matte`` makes them."""
+    open_mouths: NDArray[np.intp]
+    """Portraits that show the inside of the mouth."""
 
 
 def gather(
@@ -89,7 +96,8 @@ def gather(
         weights.append(share * weight / max(float(weight.sum()), 1e-9))
     total = np.concatenate(weights)
     moving = [_moving(clip) for clip in [*clips, *drawn]]
-    return Material(moving, total / total.sum(), portraits, mattes)
+    open_mouths = np.flatnonzero(mouth_opening(portraits.landmarks) > OPEN)
+    return Material(moving, total / total.sum(), portraits, mattes, open_mouths)
 
 
 def _moving(clip: Clip) -> Moving:
@@ -129,7 +137,12 @@ def pair(
 def _portrait_pair(
     material: Material, rng: Rng
 ) -> tuple[Picture, Picture, Points, Points, NDArray[np.float32]]:
-    chosen = int(rng.integers(len(material.portraits.images)))
+    open_mouth = len(material.open_mouths) > 0 and rng.random() < OPEN_SHARE
+    chosen = int(
+        rng.choice(material.open_mouths)
+        if open_mouth
+        else rng.integers(len(material.portraits.images))
+    )
     image, points = material.portraits.images[chosen], material.portraits.landmarks[chosen]
     motion = _some_motion(material, rng)
     before, after = eye_opening(motion[0]), eye_opening(motion[1])
@@ -141,9 +154,14 @@ def _portrait_pair(
         other, looking = turn_gaze(image, points, *_gaze(rng))
     other, lidded = shut_eyes(other, looking, opening)
     lidded = as_read(points, looking, GAZE_READ) + (lidded - looking)
+    kept = float(rng.choice([0.0, rng.uniform(), 1.0], p=[0.6, 0.3, 0.1]))
+    other, shut = shut_mouth(other, lidded, kept)
     depth = material.portraits.depth[chosen]
-    target = _moved(lidded, depth, motion, rng)
-    start, end = _knots(points, lidded, target, depth)
+    target = _moved(shut, depth, motion, rng)
+    # Whatever a jaw does of it.
+    raised = (lidded - shut)[INNER_LOWER].mean(0)
+    target[INDEX["chin"]] -= raised * rng.uniform(0, 1)
+    start, end = _knots(points, shut, target, depth)
     if rng.random() < CUT_OUT_SHARE:
         alpha = _soft(material.mattes[chosen])
         behind = _background(material, rng)
@@ -157,7 +175,7 @@ def _portrait_pair(
     else:
         # The background that a warp drags along is not to be learnt.
         warped, true_outside = thin_plate_warp(other, start, end, WARP_CELLS), 0.1
-    swap = rng.random() < 0.5
+    swap = rng.random() < (0.8 if open_mouth else 0.5)
     final = points if swap else target
     return (
         warped if swap else image,
@@ -257,11 +275,8 @@ def _moved(points: Points, depth: Points, motion: tuple[Points, Points], rng: Rn
     # Brows are raised and drawn down, either a little by itself: people who talk seldom do.
     lift = rng.normal(0, 0.02) + np.repeat(rng.normal(0, 0.008, 2), 3)
     moved[BROWS] += lift[:, None] * (points[INDEX["forehead"]] - points[INDEX["chin"]])
-    # Mouth: only ever closed further.
-    keep = rng.choice([0.15, rng.uniform(0.15, 1), 1.0])
-    shift = (points[INNER_LOWER] - points[INNER_UPPER]) * keep - (
-        moved[INNER_LOWER] - moved[INNER_UPPER]
-    )
+    # The mouth is shut as far as it should be.
+    shift = (points[INNER_LOWER] - points[INNER_UPPER]) - (moved[INNER_LOWER] - moved[INNER_UPPER])
     moved[INNER_LOWER] += shift
     moved[BELOW_MOUTH] += shift.mean(0)
     angle, zoom = np.deg2rad(rng.normal(0, 7)), rng.uniform(0.92, 1.08)
