@@ -12,8 +12,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from models.landmarks import indices
 
-SIDE = 64
-"""Pixels of the crop that it sees."""
+SIDE = 32
+"""Pixels of the crop that it sees, a mouth about 20 of them wide: a band of teeth, but not single
+ones. Where it saw those, it was given combs, whose gaps stood still in the picture."""
 REACH = 1.5
 """Side of the crop against the width of the mouth."""
 OPEN = 0.25
@@ -24,12 +25,12 @@ _GAP = indices("inner_lip_upper", "inner_lip_lower")
 
 
 class MouthCritic(nn.Module):
-    """(B, 3, 64, 64) RGB 0..1 -> (B, 8, 8): above 0 where it takes a patch for real."""
+    """(B, 3, 32, 32) RGB 0..1 -> (B, 8, 8): above 0 where it takes a patch for real."""
 
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in ((3, 32), (32, 64), (64, 96)):
+        for before, after in ((3, 48), (48, 96)):
             layers += [spectral_norm(nn.Conv2d(before, after, 4, 2, 1)), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, spectral_norm(nn.Conv2d(96, 1, 3, 1, 1)))
 
@@ -51,17 +52,18 @@ class MouthCritic(nn.Module):
 
 
 def mouths(image: Tensor, landmarks: Tensor) -> Tensor:
-    """The surroundings of the mouth (B, 3, 64, 64), upright as the mouth is, of pictures (B, 3, H,
+    """The surroundings of the mouth (B, 3, 32, 32), upright as the mouth is, of pictures (B, 3, H,
     W) with faces at ``landmarks`` (B, 48, 2)."""
     corners = landmarks[:, _CORNERS]
     centre = landmarks[:, _CORNERS + _GAP].mean(1)
     along = (corners[:, 1] - corners[:, 0]) / 2 * REACH
     axes = torch.stack([along, torch.stack([-along[:, 1], along[:, 0]], -1)], 1)
-    line = torch.linspace(-1, 1, SIDE, device=image.device)
+    line = torch.linspace(-1, 1, 2 * SIDE, device=image.device)
     square = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
     places = square.reshape(1, -1, 2) @ axes + centre[:, None]
-    places = places.reshape(-1, SIDE, SIDE, 2)
-    return F.grid_sample(image, places, padding_mode="border", align_corners=True)
+    places = places.reshape(-1, 2 * SIDE, 2 * SIDE, 2)
+    seen = F.grid_sample(image, places, padding_mode="border", align_corners=True)
+    return F.avg_pool2d(seen, 2)
 
 
 def _openness(landmarks: Tensor) -> Tensor:
