@@ -31,7 +31,7 @@ MOST_FRAMES = 400
 MOST_PORTRAITS = 40
 """Pictures, or frames of the film, that are cut out and warped besides."""
 DRAWN = (16, 6)
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 1e-4
 CHECKS = 6
 """Batches of pairs by which it is judged."""
 
