@@ -108,6 +108,20 @@ def test_warped_portraits_never_open_a_mouth(portraits: Portraits, drawn: list) 
     assert float(avatar.max()) <= 1
 
 
+def test_a_moved_portrait_often_has_its_mouth_shut(portraits: Portraits, drawn: list) -> None:
+    rng = np.random.default_rng(0)
+    chosen = int(np.argmax(pairs.mouth_opening(portraits.landmarks)))
+    image, points = portraits.images[chosen], portraits.landmarks[chosen]
+    motion = (drawn[0].landmarks[0], drawn[0].landmarks[1])
+    kept = []
+    for _ in range(30):
+        _, target = pairs.moved_portrait(image, points, portraits.depth[chosen], motion, rng)
+        kept.append(pairs.mouth_opening(target) / pairs.mouth_opening(points))
+    assert max(kept) < 1.3
+    assert 5 < np.sum(np.array(kept) < 0.1) < 20
+    assert 5 < np.sum(np.array(kept) > 0.7) < 20
+
+
 def test_portraits_that_show_teeth_are_mostly_what_a_shut_mouth_opens_to(
     portraits: Portraits, drawn: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,11 +163,11 @@ def test_two_and_two_crops_show_one_person_in_one_place(
     faces = gather(portraits, drawn, [])
     first, last = faces.people[len(portraits.images)]
     assert (first, last) == (8, 12)
-    _, value, present = batch(faces, np.random.default_rng(1), 16)
+    _, value, present = batch(faces, np.random.default_rng(1), 64)
     assert present.all()
     apart = (value[0::2] - value[1::2]).norm(dim=-1).mean(-1)
     others = (value[0::2] - value.roll(3, 0)[1::2]).norm(dim=-1).mean(-1)
-    assert apart.mean() < 0.5 * others.mean()
+    assert apart.mean() < 0.8 * others.mean()
 
 
 def test_movement_counts_more_than_a_common_error() -> None:

@@ -155,12 +155,8 @@ def _portrait_pair(
     other, lidded = shut_eyes(other, looking, opening)
     lidded = as_read(points, looking, GAZE_READ) + (lidded - looking)
     kept = float(rng.choice([0.0, rng.uniform(), 1.0], p=[0.6, 0.3, 0.1]))
-    other, shut = shut_mouth(other, lidded, kept)
     depth = material.portraits.depth[chosen]
-    target = _moved(shut, depth, motion, rng)
-    # Whatever a jaw does of it.
-    raised = (lidded - shut)[INNER_LOWER].mean(0)
-    target[INDEX["chin"]] -= raised * rng.uniform(0, 1)
+    other, shut, target = _shut_and_moved(other, lidded, depth, kept, motion, rng)
     start, end = _knots(points, shut, target, depth)
     if rng.random() < CUT_OUT_SHARE:
         alpha = _soft(material.mattes[chosen])
@@ -190,10 +186,27 @@ def moved_portrait(
     image: Picture, points: Points, depth: Points, motion: tuple[Points, Points], rng: Rng
 ) -> tuple[Picture, Points]:
     """A portrait (256, 256, 3), its landmarks (48, 2) and their depth (48,) in pixels, turned and
-    moved as between two faces of a film."""
-    target = _moved(points, depth, motion, rng)
-    start, end = _knots(points, points, target, depth)
+    moved as between two faces of a film, its mouth often shut in part or altogether."""
+    kept = float(rng.choice([0.0, rng.uniform(), 1.0]))
+    image, shut, target = _shut_and_moved(image, points, depth, kept, motion, rng)
+    start, end = _knots(points, shut, target, depth)
     return thin_plate_warp(image, start, end, WARP_CELLS), target
+
+
+def _shut_and_moved(
+    image: Picture,
+    points: Points,
+    depth: Points,
+    kept: float,
+    motion: tuple[Points, Points],
+    rng: Rng,
+) -> tuple[Picture, Points, Points]:
+    """The picture with ``kept`` (0..1) of its mouth's opening, its landmarks, and where they go."""
+    image, shut = shut_mouth(image, points, kept)
+    target = _moved(shut, depth, motion, rng)
+    # Lips close by the jaw, or without it.
+    target[INDEX["chin"]] -= (points - shut)[INNER_LOWER].mean(0) * rng.uniform(0, 1)
+    return image, shut, target
 
 
 def _gaze(rng: Rng) -> tuple[float, float]:
