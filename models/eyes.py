@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.field import warp
+from models.field import cut
 from models.landmarks import COUNT, MIRROR, indices
 from models.layers import Residual, conv, soft_argmax
 
@@ -64,10 +64,7 @@ class EyeReader(nn.Module):
         """The eyes of image (B, 3, S, S) RGB 0..1, cut out by landmarks (B, 48, 2) in -1..1 of it
         -> (2B, 9, 2) in -1..1 of each cut, all right eyes first."""
         centre, axes = frames(around)
-        x, y = (torch.linspace(-1, 1, side, device=image.device) for side in (WIDTH, HEIGHT))
-        square = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 2)
-        places = (centre + square @ axes).reshape(-1, HEIGHT, WIDTH, 2)
-        eyes: Tensor = self(warp(torch.cat([image, image]), places))
+        eyes: Tensor = self(cut(torch.cat([image, image]), centre, axes, WIDTH, HEIGHT))
         return eyes
 
     def reread(self, image: Tensor, value: Tensor) -> Tensor:

@@ -31,6 +31,15 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
+def cut(image: Tensor, centre: Tensor, axes: Tensor, width: int, height: int) -> Tensor:
+    """(B, C, height, width) of image (B, C, n, n): what lies around ``centre`` (B, 1, 2), as far as
+    ``axes`` (B, 2, 2) lead, of which the first goes to the right edge and the second to the lower
+    one. Both in -1..1."""
+    x, y = (torch.linspace(-1, 1, side, device=image.device) for side in (width, height))
+    square = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 2)
+    return warp(image, (centre + square @ axes).reshape(-1, height, width, 2))
+
+
 def cells(size: int, like: Tensor) -> Tensor:
     """(3, size * size): x, y, 1 of each cell's centre."""
     grid = coordinate_grid(size, like).reshape(-1, 2).T

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from models.field import cut
 from models.landmarks import indices
 
 SIDE = 32
@@ -55,15 +56,10 @@ def mouths(image: Tensor, landmarks: Tensor) -> Tensor:
     """The surroundings of the mouth (B, 3, 32, 32), upright as the mouth is, of pictures (B, 3, H,
     W) with faces at ``landmarks`` (B, 48, 2)."""
     corners = landmarks[:, _CORNERS]
-    centre = landmarks[:, _CORNERS + _GAP].mean(1)
+    centre = landmarks[:, _CORNERS + _GAP].mean(1, keepdim=True)
     along = (corners[:, 1] - corners[:, 0]) / 2 * REACH
     axes = torch.stack([along, torch.stack([-along[:, 1], along[:, 0]], -1)], 1)
-    line = torch.linspace(-1, 1, 2 * SIDE, device=image.device)
-    square = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
-    places = square.reshape(1, -1, 2) @ axes + centre[:, None]
-    places = places.reshape(-1, 2 * SIDE, 2 * SIDE, 2)
-    seen = F.grid_sample(image, places, padding_mode="border", align_corners=True)
-    return F.avg_pool2d(seen, 2)
+    return F.avg_pool2d(cut(image, centre, axes, 2 * SIDE, 2 * SIDE), 2)
 
 
 def _openness(landmarks: Tensor) -> Tensor:

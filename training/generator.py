@@ -143,7 +143,6 @@ def train_generator(
             image = alpha * carried + (1 - alpha) * painted
             found_features, found = judge(image, end)
             found_eyes = model.eyes.read(image, end)
-        criticism, unlikely = critic.losses(image, driving, end)
         region = _region(keypoints)
         weight = true * (1 + weigh.region * region)
         losses = {
@@ -154,11 +153,12 @@ def train_generator(
             "features": weigh.features * _feature_loss(found_features, wanted_features),
             "landmarks": weigh.landmarks * _landmark_loss(found, wanted.float()),
             "eyes": weigh.eyes * eye_loss(found_eyes, wanted_eyes),
-            "mouth": weigh.mouth * unlikely,
-            "critic": criticism,
             "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
             "smooth": weigh.smooth * _unevenness(flow),
         }
+        if weigh.mouth > 0:
+            losses["critic"], unlikely = critic.losses(image, driving, end)
+            losses["mouth"] = weigh.mouth * unlikely
         with torch.no_grad():
             figures = {name: float(value) for name, value in losses.items()}
             figures["L1"] = float(((image - driving).abs() * true).mean())
