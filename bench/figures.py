@@ -19,7 +19,7 @@ from typing import Any
 from bench.command import versions
 from bench.crowd import in_a_process
 from bench.machine import this_machine
-from bench.reference import compare, default_bundles
+from bench.reference import compare, shipped_bundles
 from bench.report import as_json, check_target, write_text
 from bench.roofline import Peak, measure_peak, measure_stages
 from bench.scaling import KEYPOINTS, SIZES, thread_counts, time_bundle, time_network
@@ -58,10 +58,11 @@ def measure(
         report("reference loop against puppetcam")
         found = compare(folder, load_network(network), settings, 0.4 * seconds, silent)
         figures["reference"] = asdict(found)
-    bundles = default_bundles(folder, silent)
+    bundles = shipped_bundles("default", folder, silent)
     if "pipeline" in parts:
         choices: list[tuple[str, list[str]]] = [("as it ships", [])]
         choices += [(one.precision, _choice(one)) for one in bundles]
+        choices.append(("small", ["engine.bundle=small"]))
         figures["pipeline"] = {}
         for name, texts in choices:
             report(f"pipeline, {name}")

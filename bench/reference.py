@@ -34,7 +34,7 @@ from config.schema import EngineSettings
 from export.calibration import drawn_people
 from export.graphs import Model
 from export.quantize import quantize_bundle
-from models.bundle import Bundle, open_bundle, precisions
+from models.bundle import SHIPPED, Bundle, open_bundle, precisions
 from models.compact import CompactModel
 from models.keypoints import Keypoints, relative_motion
 from realtime.engine import Engine, open_engine
@@ -60,7 +60,7 @@ class Row:
 
     name: str
     network: str
-    """That of the reference, e.g. "vox-256", or "default": the compact network that ships."""
+    """That of the reference, e.g. "vox-256", or "default" or "small": those that ship."""
     provider: str
     precision: str
     ms: float
@@ -69,7 +69,7 @@ class Row:
     """Reference loop against this one."""
     steps: int
     max_abs: float | None
-    """Largest difference of a picture 0..1 from the reference loop's, or, of the default network,
+    """Largest difference of a picture 0..1 from the reference loop's, or, of those that ship,
     from what its bundle gives in fp32 on ONNX Runtime, rounded to 1/255; None for loops."""
     psnr_db: float | None
     """Of the worst picture against the same, rounded to uint8; 99 where they are identical."""
@@ -270,7 +270,7 @@ def _ways(
     golden = None
     for network, bundles, pictures in (
         (config.name, published, [avatar, initial, *driving]),
-        ("default", default_bundles(folder, report), faces),
+        *((name, shipped_bundles(name, folder, report), faces) for name in SHIPPED),
     ):
         expected: list[Picture] = []
         if network == config.name:
@@ -282,7 +282,7 @@ def _ways(
                 mine = OwnLoop(engine, pictures[0], pictures[1])
                 crops = [mine.crop(one) for one in pictures[2:]]
                 found = [mine.predict(one) for one in crops]
-                if not expected:  # the default bundle is held against itself in fp32
+                if not expected:  # a shipped bundle is held against itself in fp32
                     expected = found
                 elif golden is None and network == "vox-256":
                     golden = _against_published(found[0])
@@ -301,14 +301,16 @@ def runtimes() -> list[Literal["onnxruntime", "openvino"]]:
     return [name for name in names if importlib.util.find_spec(name) is not None]
 
 
-def default_bundles(folder: Path, report: Callable[[str], object] = print) -> list[Bundle]:
-    """The bundle that ships, in fp32 and in int8; the latter is made in ``folder`` where it does
-    not ship."""
-    bundle = open_bundle(None)
+def shipped_bundles(
+    name: str, folder: Path, report: Callable[[str], object] = print
+) -> list[Bundle]:
+    """The bundle that ships as ``name``, in fp32 and int8; the latter is made in ``folder`` where
+    it does not ship."""
+    bundle = open_bundle(SHIPPED[name])
     if "int8" in precisions(bundle):
-        return [bundle, open_bundle(None, "int8")]
+        return [bundle, open_bundle(SHIPPED[name], "int8")]
     people = drawn_people(bundle.output_size, people=4)
-    return [bundle, quantize_bundle(bundle, folder / "default-int8", people, report=report)]
+    return [bundle, quantize_bundle(bundle, folder / f"{name}-int8", people, report=report)]
 
 
 def _difference(expected: Sequence[Picture], found: Sequence[Picture]) -> tuple[float, float]:

@@ -188,7 +188,7 @@ class EngineSettings:
     """What runs the networks."""
 
     bundle: str = "default"
-    """"default" (shipped), or the path of a bundle folder."""
+    """"default" or, for slow processors, "small", both shipped; or the path of a bundle folder."""
     runtime: Literal["auto", "onnxruntime", "openvino", "torchscript"] = "auto"
     """What runs the networks; auto: what the first start measured as fastest. openvino is an
     optional package for the CPU; torchscript is for bundles exported as that."""
@@ -205,8 +205,9 @@ class EngineSettings:
     """Step down to lighter networks and a slower camera while frames come too late."""
     age_budget_ms: float = 80.0
     """Frame age that is too late, milliseconds: from the camera's picture to the avatar's."""
-    smaller: str = ""
-    """Path of a bundle with the same landmarks and sizes to step down to; "": none."""
+    smaller: str = "auto"
+    """Bundle with the same landmarks and sizes to step down to, "": none; auto: from default to
+    small."""
 
     def __post_init__(self) -> None:
         _between(self, "threads", 0, 256)

@@ -28,6 +28,8 @@ LARGEST = 4096
 """Of sizes in pixels and of numbers of keypoints."""
 SUFFIXES = {"onnx": "onnx", "torchscript": "pt"}
 DEFAULT = Path(__file__).parent / "weights" / "default"
+SHIPPED = {"default": DEFAULT, "small": DEFAULT.with_name("small")}
+"""What comes with puppetcam, by the names that settings give it."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -83,13 +85,12 @@ def open_bundle(path: Path | None, precision: str = "auto") -> Bundle:
     Raises BundleError for a missing or changed file, a ``bundle.json`` that is not understood, or
     a precision that is not there.
     """
-    if path is None:
-        if not (DEFAULT / MANIFEST).is_file():
-            raise BundleError(
-                f"the shipped bundle is missing from {DEFAULT}; install puppetcam again, "
-                "or name a bundle of your own with engine.bundle=FOLDER"
-            )
-        path = DEFAULT
+    path = path or DEFAULT
+    if path in SHIPPED.values() and not (path / MANIFEST).is_file():
+        raise BundleError(
+            f"the shipped bundle is missing from {path}; install puppetcam again, "
+            "or name a bundle of your own with engine.bundle=FOLDER"
+        )
     bundle = read_manifest(path)
     if precision not in ("auto", bundle.precision):
         bundle = _in_precision(bundle, precision)
@@ -101,6 +102,11 @@ def open_bundle(path: Path | None, precision: str = "auto") -> Bundle:
                 f"{MANIFEST} says {expected[:12]}...; fetch or export the bundle again"
             )
     return bundle
+
+
+def bundle_folder(name: str) -> Path:
+    """Of a bundle as settings name it: one of ``SHIPPED``, or its path."""
+    return SHIPPED.get(name) or Path(name)
 
 
 def beside(bundle: Bundle, precision: str) -> Path:

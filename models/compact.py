@@ -8,6 +8,7 @@ Relative motion, local affine frames, dense motion and occlusion are the family'
 Coordinates are -1..1 over pixel centres, x right and y down.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -22,10 +23,28 @@ from models.landmarks import COUNT, MIRROR, NAMES
 from models.layers import Residual, conv, soft_argmax
 from models.openings import new_mouth, sides
 
+
+class Variant(NamedTuple):
+    """How much is computed for every frame."""
+
+    width: float
+    """Channels of dense motion and painter, against the medium ones."""
+    readings: int
+    """Of the driving crop: 2 is also of its mirror image."""
+
+
+VARIANTS = {"s": Variant(0.5, 1), "m": Variant(1.0, 2), "l": Variant(1.7, 2)}
+"""About 1, 3 and 7 GMAC a frame."""
+
 MOUTH_GATE = 4.0
 """How much the painter's alpha is held open inside a newly opened mouth, as a logit."""
 MOUTH_SHADE = 1.5
 """How much darker the paint starts there, as a logit."""
+
+
+def _widths(width: float, *channels: int) -> list[int]:
+    """Channels in eights, which processors like."""
+    return [8 * round(count * width / 8) for count in channels]
 
 
 def _up(x: Tensor) -> Tensor:
@@ -63,6 +82,14 @@ class LandmarkDetector(nn.Module):
         presence: Tensor = self.presence(d)
         return value, presence.float()[:, 0]
 
+    def read_twice(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``forward``, but the mean with what is read in the mirror image: half of what the
+        detector errs by is not symmetric. The belief is a mean of beliefs, 0..1."""
+        values, presences = self(torch.cat([image, image.flip(-1)]))
+        value, mirrored = values.chunk(2)
+        back = mirrored[:, list(MIRROR)] * mirrored.new_tensor([-1.0, 1.0])
+        return (value + back) / 2, torch.sigmoid(presences).reshape(2, -1).mean(0)
+
 
 def local_affine(value: Tensor, template: Tensor) -> Tensor:
     """Jacobians: at each keypoint, the affine map that best takes the mean face to this one.
@@ -92,17 +119,18 @@ class DenseMotion(nn.Module):
 
     hints = 8
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        self.first = conv(COUNT + 3 + self.hints + 2, 48)
-        self.down1 = conv(48, 64, 2)
-        self.down2 = conv(64, 96, 2)
-        self.down3 = nn.Sequential(conv(96, 128, 2), Residual(128))
-        self.up2 = conv(128 + 96, 96)
-        self.up1 = conv(96 + 64, 64)
-        self.up0 = conv(64 + 48, 48)
+        a, b, c, d = _widths(width, 48, 64, 96, 128)
+        self.first = conv(COUNT + 3 + self.hints + 2, a)
+        self.down1 = conv(a, b, 2)
+        self.down2 = conv(b, c, 2)
+        self.down3 = nn.Sequential(conv(c, d, 2), Residual(d))
+        self.up2 = conv(d + c, c)
+        self.up1 = conv(c + b, b)
+        self.up0 = conv(b + a, a)
         # Mask (K + 2), flow correction (2) and occlusion (1) in one convolution.
-        self.heads = nn.Conv2d(48, COUNT + 2 + 2 + 1, 3, 1, 1)
+        self.heads = nn.Conv2d(a, COUNT + 2 + 2 + 1, 3, 1, 1)
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)  # type: ignore[arg-type]
         self.log_steepness = nn.Parameter(torch.tensor([_steepness(n) for n in NAMES]).log())
@@ -144,7 +172,7 @@ class DenseMotion(nn.Module):
         a = self.first(torch.cat([difference, warped, (first_flow - grid) * 4], 1))
         b = self.down1(a)
         c = self.down2(b)
-        d = self.down3(c)  # (B, 128, 8, 8)
+        d = self.down3(c)  # (B, ., 8, 8)
         y = self.up2(torch.cat([_up(d), c], 1))
         y = self.up1(torch.cat([_up(y), b], 1))
         y = self.up0(torch.cat([_up(y), a], 1))
@@ -269,16 +297,17 @@ class Painter(nn.Module):
     gate: Tensor
     enlarge: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
+        a, b = _widths(width, 64, 96)
         self.pose = nn.Conv2d(COUNT, 24, 1)
-        self.enter = conv(64 + 3 + 24, 64)
-        self.before = Residual(64)
-        self.down = nn.Sequential(conv(64, 96, 2), Residual(96))
-        self.up = conv(96, 64)
-        self.after = nn.Sequential(Residual(64), Residual(64))
+        self.enter = conv(64 + 3 + 24, a)
+        self.before = Residual(a)
+        self.down = nn.Sequential(conv(a, b, 2), Residual(b))
+        self.up = conv(b, a)
+        self.after = nn.Sequential(Residual(a), Residual(a))
         # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
-        self.paint = nn.Sequential(conv(64, 64), nn.Conv2d(64, 4 * 16, 3, 1, 1))
+        self.paint = nn.Sequential(conv(a, a), nn.Conv2d(a, 4 * 16, 3, 1, 1))
         # Constants, not weights: of red, green, blue and alpha, and to enlarge cells to pixels.
         for name, values in (
             ("start", torch.tensor([0.0, 0.0, 0.0, 1.0])),
@@ -314,7 +343,11 @@ class Painter(nn.Module):
 
 
 class CompactModel(nn.Module):
-    """The whole compact network, with the same face as ``FirstOrderModel``."""
+    """The whole compact network, with the same face as ``FirstOrderModel``.
+
+    ``variant``, one of ``VARIANTS``, is its size; the networks that find landmarks and the one that
+    looks at an avatar once are the same in all.
+    """
 
     family = "compact"
     size = SIZE
@@ -329,14 +362,25 @@ class CompactModel(nn.Module):
     template: Tensor
     """(48, 2), the mean face that jacobians are measured against."""
 
-    def __init__(self) -> None:
+    def __init__(self, variant: str = "m") -> None:
         super().__init__()
+        self.variant = variant
+        width, self.readings = VARIANTS[variant]
         self.detector = LandmarkDetector()
         self.eyes = EyeReader()
         self.encoder = AvatarEncoder()
-        self.motion = DenseMotion()
-        self.painter = Painter()
+        self.motion = DenseMotion(width)
+        self.painter = Painter(width)
         self.register_buffer("template", torch.zeros(COUNT, 2))
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor]) -> "CompactModel":
+        """The model, of whichever size, that has the weights ``state``. Raises RuntimeError where
+        there is none."""
+        sizes = {_widths(width, 64)[0]: name for name, (width, _) in VARIANTS.items()}
+        model = cls(sizes.get(len(state.get("painter.enter.0.weight", ())), "m"))
+        model.load_state_dict(state)
+        return model
 
     def detect(self, image: Tensor) -> Keypoints:
         """(B, 3, H, W) RGB 0..1, square -> value (B, 48, 2), jacobian (B, 48, 2, 2)."""
@@ -347,15 +391,14 @@ class CompactModel(nn.Module):
         if image.shape[-1] != self.keypoint_size:
             image = F.interpolate(image, size=(self.keypoint_size,) * 2, mode="area")
         small = F.avg_pool2d(image, self.keypoint_size // LandmarkDetector.size)
-        # Read twice, as it is and mirrored: half of what the detector errs by is not symmetric.
-        values, presences = self.detector(torch.cat([small, small.flip(-1)]))
-        value, mirrored = values.chunk(2)
-        back = mirrored[:, list(MIRROR)] * mirrored.new_tensor([-1.0, 1.0])
+        if self.readings == 2:
+            value, presence = self.detector.read_twice(small)
+        else:
+            value, logit = self.detector(small)
+            presence = torch.sigmoid(logit)
         # From the centres of the small picture's outer pixels to those of the large one's.
         large = self.keypoint_size - 1
-        value = (value + back) / 2 * ((large - 1) / large)
-        value = self.eyes.refine(image, value)
-        presence = torch.sigmoid(presences).reshape(2, -1).mean(0)
+        value = self.eyes.refine(image, value * ((large - 1) / large))
         return self.keypoints(value), presence
 
     def keypoints(self, value: Tensor) -> Keypoints:

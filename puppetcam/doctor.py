@@ -167,10 +167,9 @@ def _runtime() -> Iterator[Finding]:
 
 
 def _bundle(settings: "Settings") -> Iterator[Finding]:
-    from models.bundle import open_bundle
+    from models.bundle import bundle_folder, open_bundle
 
-    chosen = settings.engine.bundle
-    bundle = open_bundle(None if chosen == "default" else Path(chosen))
+    bundle = open_bundle(bundle_folder(settings.engine.bundle))
     yield Finding(
         "bundle",
         "ok",

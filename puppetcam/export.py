@@ -94,9 +94,8 @@ def _compact(path: Path) -> "CompactModel":
 
     from models.compact import CompactModel
 
-    model = CompactModel()
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return CompactModel.of(torch.load(path, map_location="cpu", weights_only=True))
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
     except (
@@ -104,6 +103,7 @@ def _compact(path: Path) -> "CompactModel":
         ValueError,
         LookupError,
         TypeError,
+        AttributeError,
         EOFError,
         pickle.PickleError,
     ) as error:
@@ -111,7 +111,6 @@ def _compact(path: Path) -> "CompactModel":
             f"{path} holds no weights of the compact network ({type(error).__name__}); "
             "with --config say which network it is"
         ) from error
-    return model
 
 
 def _sha256(path: Path) -> str:

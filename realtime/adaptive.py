@@ -7,12 +7,11 @@ alone for longer and longer.
 
 from collections import deque
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from config.schema import EngineSettings
-from models.bundle import open_bundle, precisions
+from models.bundle import bundle_folder, open_bundle, precisions
 
 LATE_S = 2.0
 """So long the median age is over the budget before a step down."""
@@ -44,18 +43,22 @@ class Rung:
 
 def ladder(settings: EngineSettings, chosen: EngineSettings) -> list[Rung]:
     """What can be stepped down to from what was ``chosen`` for ``settings``: int8 where the user
-    left the precision open, his smaller bundle where he named one, then a slower camera. Raises
-    BundleError for a smaller bundle that is none."""
-    path = None if chosen.bundle == "default" else Path(chosen.bundle)
-    bundle = open_bundle(path, chosen.precision)
+    left the precision open, the smaller bundle, then a slower camera. Raises BundleError for a
+    smaller bundle that is none."""
+    bundle = open_bundle(bundle_folder(chosen.bundle), chosen.precision)
     lighter = []
     is_open = settings.precision == "auto" and bundle.precision == "fp32"
     if is_open and "int8" in precisions(bundle):
         lighter.append(Rung("networks in int8", replace(chosen, precision="int8")))
-    if settings.smaller:
-        open_bundle(Path(settings.smaller))
-        engine = replace(chosen, bundle=settings.smaller, precision="auto")
-        lighter.append(Rung(f"the bundle {settings.smaller}", engine))
+    smaller = settings.smaller
+    if smaller == "auto":
+        smaller = "small" if chosen.bundle == "default" else ""
+    if smaller:
+        offered = precisions(open_bundle(bundle_folder(smaller)))
+        above = lighter[-1].engine.precision if lighter else chosen.precision
+        precision = above if above in offered else "auto"
+        engine = replace(chosen, bundle=smaller, precision=precision)
+        lighter.append(Rung(f"the bundle {smaller}", engine))
     top = Rung("as at the start", chosen)
     last = lighter[-1] if lighter else top
     before = f"{last.name} and " if lighter else ""

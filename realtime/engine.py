@@ -1,11 +1,10 @@
 """The seam between the live path and whatever runs the networks."""
 
-from pathlib import Path
 from typing import Protocol
 
 from config.errors import EngineError
 from config.schema import EngineSettings
-from models.bundle import Bundle, open_bundle
+from models.bundle import Bundle, bundle_folder, open_bundle
 from models.keypoints import Keypoints
 from realtime.carry import Carrier
 from realtime.frame import Image
@@ -59,7 +58,7 @@ def open_engine(settings: EngineSettings) -> Engine:
 
     Raises BundleError, MissingPackageError, EngineError.
     """
-    path = None if settings.bundle == "default" else Path(settings.bundle)
+    path = bundle_folder(settings.bundle)
     bundle = open_bundle(path)
     if bundle.format == "onnx":
         bundle = open_bundle(path, settings.precision)

@@ -28,7 +28,7 @@ import psutil
 
 from config.errors import EngineError, MissingPackageError
 from config.schema import EngineSettings
-from models.bundle import Bundle, open_bundle, precisions
+from models.bundle import Bundle, bundle_folder, open_bundle, precisions
 from models.published import cache_folder
 from realtime.engine import open_engine
 from realtime.onnx_session import cuda_is_offered, runtime_threads
@@ -108,7 +108,7 @@ def choose(
     ``budget_s``: see ``BUDGET_S``.
     Raises BundleError, and EngineError or MissingPackageError where no way works.
     """
-    bundle = open_bundle(None if settings.bundle == "default" else Path(settings.bundle))
+    bundle = open_bundle(bundle_folder(settings.bundle))
     ways = _ways(settings, bundle)
     open_threads = not settings.threads and bundle.format == "onnx"
     if len(ways) == 1 and not open_threads:

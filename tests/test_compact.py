@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from drawn_face import face  # noqa: E402
 
-from models.compact import CompactModel, DenseMotion, local_affine  # noqa: E402
+from models.compact import VARIANTS, CompactModel, DenseMotion, local_affine  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid, warp  # noqa: E402
 from models.head import HAIR, MEAN_SHAPE  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
@@ -26,6 +26,51 @@ def model() -> CompactModel:
     made = CompactModel().eval().requires_grad_(False)
     made.template.copy_(torch.rand(COUNT, 2) * 1.2 - 0.6)
     return made
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_weights_tell_the_size_of_their_model(variant: str) -> None:
+    made = CompactModel(variant)
+    found = CompactModel.of(made.state_dict())
+    assert found.variant == variant
+    assert found.painter.enter[0].weight.equal(made.painter.enter[0].weight)
+    with pytest.raises(RuntimeError):
+        CompactModel.of({"painter.enter.0.weight": torch.zeros(3)})
+
+
+def test_sizes_cost_about_1_3_and_7_billion_products_a_frame() -> None:
+    found = {}
+    for variant in VARIANTS:
+        model = CompactModel(variant).eval()
+        products = []
+
+        def count(module: torch.nn.Module, _: object, out: torch.Tensor, to=products) -> None:
+            to.append(out.numel() * module.weight[0].numel() / 1e9)
+
+        for part in (model.detector, model.eyes, model.motion, model.painter):
+            for module in part.modules():
+                if isinstance(module, torch.nn.Conv2d):
+                    module.register_forward_hook(count)
+        with torch.no_grad():
+            image = torch.rand(1, 3, SIZE, SIZE)
+            keypoints = model.detect(image)
+            model.generate(model.encode(image), keypoints, keypoints)
+        found[variant] = sum(products)
+    assert found == pytest.approx({"s": 1.25, "m": 3.3, "l": 7.0}, rel=0.05)
+
+
+def test_the_small_model_reads_once_the_others_their_mirror_image_too() -> None:
+    torch.manual_seed(3)
+    image = torch.rand(1, 3, SIZE, SIZE)
+    model = CompactModel("m").eval().requires_grad_(False)
+    small = CompactModel("s").eval().requires_grad_(False)
+    for name in ("detector", "eyes"):
+        getattr(small, name).load_state_dict(getattr(model, name).state_dict())
+    model.eyes.refine = small.eyes.refine = lambda _image, value: value
+    around = (MIRROR, torch.tensor([-1.0, 1.0]))
+    one, other = (small.detect(x).value for x in (image, image.flip(-1)))
+    both = (one + other[:, list(around[0])] * around[1]) / 2
+    torch.testing.assert_close(model.detect(image).value, both)
 
 
 def test_jacobians_of_an_affine_map_of_the_mean_face_are_that_map(model: CompactModel) -> None:

@@ -45,6 +45,9 @@ def test_what_holds_no_weights_is_one_line(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"not weights at all")
         with pytest.raises(SettingsError, match="holds no weights"):
             read_weights(tmp_path / name)
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(SettingsError, match="holds no weights"):
+        read_weights(tmp_path / "list.pt")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(SettingsError, match="other weights"):
         read_model(tmp_path / "other.pt")
@@ -58,10 +61,10 @@ def test_a_part_is_read_from_its_own_file_or_a_whole_models(tmp_path: Path) -> N
     for name in ("eyes.pt", "model.pt"):
         read = load(CompactModel().eyes, tmp_path / name, "eyes")
         torch.testing.assert_close(read.heatmaps.weight, model.eyes.heatmaps.weight)
-    for part, name in (("detector", "eyes.pt"), ("", "eyes.pt")):
-        network = CompactModel().detector if part else CompactModel()
-        with pytest.raises(SettingsError, match="other weights than those of the"):
-            load(network, tmp_path / name, part)
+    with pytest.raises(SettingsError, match="other weights than those of the detector"):
+        load(CompactModel().detector, tmp_path / "eyes.pt", "detector")
+    with pytest.raises(SettingsError, match="other weights than those of the compact network"):
+        read_model(tmp_path / "eyes.pt")
 
 
 def test_pictures_without_a_face_are_refused(tmp_path: Path, tracker: LandmarkTracker) -> None:

@@ -14,7 +14,12 @@ from models.compact import CompactModel, LandmarkDetector  # noqa: E402
 from models.landmarks import COUNT, MIRROR, NAMES  # noqa: E402
 from training import pairs  # noqa: E402
 from training.data import SIZE, Portraits, load_clips, load_portraits  # noqa: E402
-from training.generator import mean_face, train_generator  # noqa: E402
+from training.generator import (  # noqa: E402
+    LossWeights,
+    mean_face,
+    student,
+    train_generator,
+)
 from training.keypoints import (  # noqa: E402
     batch,
     crop,
@@ -263,6 +268,42 @@ def test_the_generator_trains_and_leaves_its_judges_alone(
         "critic",
     }
     assert all(torch.isfinite(value).all() for value in trained.values())
+
+
+def test_a_small_generator_comes_near_its_teacher(
+    tmp_path: Path, portraits: Portraits, drawn: list
+) -> None:
+    torch.manual_seed(0)
+    teacher = CompactModel()
+    teacher.template.copy_(mean_face(portraits.landmarks, SIZE))
+    model = student(teacher, "s")
+    for one in (model, teacher):
+        assert one.encoder.hints.weight.equal(teacher.encoder.hints.weight)
+        assert one.eyes.heatmaps.weight.equal(teacher.eyes.heatmaps.weight)
+    before = [value.clone() for value in teacher.state_dict().values()]
+    material = pairs.gather(portraits, mattes(portraits), drawn, [])
+    avatar, _, start, end, _ = pairs.batch(material, np.random.default_rng(5), 2)
+
+    def away() -> float:
+        with torch.no_grad():
+            paints = [
+                one.eval().paint(one.encoder(avatar), one.keypoints(start), one.keypoints(end)).rgba
+                for one in (model, teacher)
+            ]
+        return float((paints[0] - paints[1]).abs().mean())
+
+    at_first = away()
+    # No true picture is looked at: whatever it comes nearer to, it learns from its teacher.
+    names = "pixels carried painted edges features landmarks eyes mouth keep smooth"
+    only = LossWeights(**dict.fromkeys(names.split(), 0.0))
+    schedule = Schedule(minutes=9, learning_rate=3e-3, steps=12, ema=0.5)
+    train_generator(
+        model, material, tmp_path, schedule, batch_size=2, weights=only, teacher=teacher
+    )
+    assert away() < 0.8 * at_first
+    assert all(map(torch.equal, before, teacher.state_dict().values()))
+    trained = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert not any(name.startswith("encoder") for name in trained)
 
 
 def _write_video(path: Path, images: np.ndarray) -> None:

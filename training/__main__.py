@@ -17,7 +17,7 @@ import torch
 
 from config.errors import PuppetcamError, SettingsError
 from config.schema import TrackingSettings
-from models.compact import CompactModel
+from models.compact import VARIANTS, CompactModel
 from realtime.face import open_tracker
 from realtime.finder import WEIGHTS
 from training import pairs
@@ -25,7 +25,7 @@ from training.data import Portraits, load_clips, load_portraits
 from training.drawn import drawn_clips
 from training.eyes import train_eyes
 from training.finder import People, train_finder, write_finder
-from training.generator import mean_face, train_generator
+from training.generator import mean_face, student, train_generator
 from training.keypoints import Faces, evaluate_detector, gather, train_detector
 from training.loop import Schedule
 from training.matte import mattes
@@ -53,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         "--start-from",
         type=Path,
         help="weights to begin with: a stage's weights.pt, a whole model's file",
+    )
+    parser.add_argument("--size", choices=list(VARIANTS), help="of the generator (default m)")
+    parser.add_argument(
+        "--teacher", type=Path, help="a whole model, whose readings or pictures are imitated"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--output", type=Path, help="folder of the bundle")
@@ -97,7 +101,11 @@ def _faces(arguments: argparse.Namespace) -> tuple[Faces, Portraits]:
 def _detector(arguments: argparse.Namespace) -> None:
     faces, held_out = _faces(arguments)
     network = train_detector(
-        faces, arguments.run / "detector", _schedule(arguments), arguments.start_from
+        faces,
+        arguments.run / "detector",
+        _schedule(arguments),
+        arguments.start_from,
+        arguments.teacher,
     )
     found = evaluate_detector(network.cpu(), held_out)
     print("held-out portraits, pixels at 256:", found)
@@ -111,21 +119,29 @@ def _eyes(arguments: argparse.Namespace) -> None:
 def _generator(arguments: argparse.Namespace) -> None:
     portraits = load_portraits(_given(arguments, "portraits"))
     clips = load_clips(_given(arguments, "clips"))
-    model = CompactModel()
-    model.template.copy_(mean_face(portraits.landmarks, portraits.images.shape[1]))
+    teacher = read_model(arguments.teacher) if arguments.teacher else None
     if arguments.start_from is not None:
-        load(model, arguments.start_from)
+        model = read_model(arguments.start_from)
+        if arguments.size not in (None, model.variant):
+            raise SettingsError(
+                f"{arguments.start_from} is of size {model.variant}, and --size {arguments.size} "
+                "was asked for; to make a network of another size of it, give it as --teacher"
+            )
         print(f"started from {arguments.start_from}")
+    elif teacher is not None:
+        model = student(teacher, arguments.size or "m")
+    else:
+        model = CompactModel(arguments.size or "m")
+        model.template.copy_(mean_face(portraits.landmarks, portraits.images.shape[1]))
     for name, reader in (("detector", model.detector), ("eyes", model.eyes)):
         own = arguments.run / name / "weights.pt"
         if own.exists():
             load(reader, own, name)
-        elif arguments.start_from is None:
+        elif arguments.start_from is None and teacher is None:
             raise SettingsError(
                 f"no {own}: run the stage '{name}' with the same --run first, or take the readers "
                 f"of a whole model by --start-from, such as {SHIPPED}"
             )
-    model.to(arguments.device)
     train_generator(
         model,
         pairs.gather(
@@ -138,6 +154,7 @@ def _generator(arguments: argparse.Namespace) -> None:
         _schedule(arguments),
         arguments.batch,
         arguments.compile,
+        teacher=teacher,
     )
     torch.save(model.cpu().state_dict(), arguments.run / "model.pt")
 

@@ -56,6 +56,10 @@ class LossWeights:
     """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
     smooth: float = 0.02
     """Uneven flow."""
+    taught: float = 10.0
+    """The teacher's flow, -1..1."""
+    shown: float = 0.5
+    """The teacher's paint, at eyes and mouth, and how much of it is laid on, everywhere."""
     region: float = 10.0
     """Extra weight of eyes and mouth in pixels and edges."""
 
@@ -99,23 +103,36 @@ def train_generator(
     batch_size: int = 8,
     compiled: bool = False,
     weights: LossWeights | None = None,
+    teacher: CompactModel | None = None,
 ) -> CompactModel:
     """Train encoder, motion and painter of ``model`` into ``run``; detector and eyes stay.
 
     ``compiled``: by TorchInductor, which takes minutes and then saves about a fifth of each step.
+    ``teacher``: a larger model, whose flow and paint are to be imitated besides (Hinton et al.
+    2015, arXiv 1503.02531); its encoder is taken over as it is.
     """
     weigh = weights or LossWeights()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    networks = {"encoder": model.encoder, "motion": model.motion, "painter": model.painter}
+    networks = {"motion": model.motion, "painter": model.painter}
+    fixed: list[nn.Module] = [model.detector, model.eyes]
+    if teacher is None:
+        networks["encoder"] = model.encoder
+    else:
+        model.encoder.load_state_dict(teacher.encoder.state_dict())
+        fixed += [model.encoder, teacher]
+    for one in (model, *fixed):
+        one.to(schedule.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for one in fixed:
+        one.eval().requires_grad_(False)
     critic = MouthCritic()
     trained = nn.ModuleDict({**networks, "critic": critic})
-    for fixed in (model.detector, model.eyes):
-        fixed.eval().requires_grad_(False)
     judge = _Judge(model.detector)
     pyramid, edges = _pyramid, _edges
     if compiled:
-        for part in networks.values():
+        for part in (model.encoder, *networks.values()):
             part.compile()
+        if teacher is not None:
+            teacher.motion.compile()
+            teacher.painter.compile()
         pyramid, edges = torch.compile(_pyramid), torch.compile(_edges)
 
     def step(data: tuple[Tensor, ...], autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
@@ -156,6 +173,16 @@ def train_generator(
             "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
             "smooth": weigh.smooth * _unevenness(flow),
         }
+        if teacher is not None:
+            with torch.no_grad(), autocast:
+                example = teacher.paint(code, avatar_keypoints, keypoints)
+            wanted_paint = example.painted.float(), example.alpha.float()
+            away = (displacement - example.displacement.float()).abs()
+            losses["taught"] = weigh.taught * away.mean()
+            losses["shown"] = weigh.shown * (
+                pyramid(painted, wanted_paint[0], weigh.region * region)
+                + pyramid(alpha, wanted_paint[1], 1 + weigh.region * region)
+            )
         if weigh.mouth > 0:
             losses["critic"], unlikely = critic.losses(image, driving, end)
             losses["mouth"] = weigh.mouth * unlikely
@@ -168,6 +195,15 @@ def train_generator(
 
     train(trained, lambda rng: batch(material, rng, batch_size), step, run, schedule)
     return model.eval()
+
+
+def student(teacher: CompactModel, variant: str) -> CompactModel:
+    """A model of another size, with those of the teacher's weights that fit."""
+    model = CompactModel(variant)
+    own = model.state_dict()
+    fitting = {n: v for n, v in teacher.state_dict().items() if v.shape == own[n].shape}
+    model.load_state_dict(fitting, strict=False)
+    return model
 
 
 def pair_error(model: CompactModel, data: tuple[Tensor, ...]) -> float:

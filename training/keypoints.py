@@ -285,18 +285,30 @@ def train_detector(
     run: Path,
     schedule: Schedule,
     start_from: Path | None = None,
+    teacher: Path | None = None,
     batch_size: int = 32,
 ) -> LandmarkDetector:
     """Train into ``run`` (resumes there), optionally starting from the weights of another detector,
-    alone or in a whole model. Raises SettingsError."""
+    alone or in a whole model. Raises SettingsError.
+
+    ``teacher``: the weights of a detector whose mean of two readings, of a crop and of its mirror
+    image, is what a single reading is to be (Hinton et al. 2015, arXiv 1503.02531).
+    """
     network: LandmarkDetector = LandmarkDetector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start_from is not None:
         load(network, start_from, "detector")
+    taught = None
+    if teacher is not None:
+        taught = load(LandmarkDetector(), teacher, "detector").eval().requires_grad_(False)
+        taught.to(schedule.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def step(data: tuple[Tensor, ...], autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
         image, target, present = data
+        image = image.contiguous(memory_format=torch.channels_last)
         with autocast:
-            value, presence = network(image.contiguous(memory_format=torch.channels_last))
+            if taught is not None:
+                target = taught.read_twice(image)[0].float()
+            value, presence = network(image)
         loss = loss_of(value.float(), presence.float(), target, present)
         with torch.no_grad():
             kept = present > 0.5

@@ -215,10 +215,11 @@ def _gaze(rng: Rng) -> tuple[float, float]:
 
 
 def _knots(points: Points, start: Points, target: Points, depth: Points) -> tuple[Points, Points]:
-    """What a warp takes where: landmarks from ``start`` to ``target``, and hair and ears along with
-    the head, which was at ``points``."""
+    """What a warp takes where: landmarks from ``start`` to ``target``, and hair and ears, which lie
+    around the landmarks ``points`` as they were, along with the head."""
     around = around_face(points).astype(np.float32)
-    there = _with_head(points, target, depth, around)
+    # From ``start``: what shut lids or lips is no movement of the head.
+    there = _with_head(start, target, depth, around)
     return np.vstack([start, around]), np.vstack([target, there])
 
 

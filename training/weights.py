@@ -37,28 +37,36 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = load_file(path)
         else:
             state = torch.load(path, weights_only=True, map_location="cpu")
+        return {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: there is no such file of weights") from error
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+    except (
+        *(OSError, SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError),
+        AttributeError,  # what was pickled is no table of tensors
+    ) as error:
         raise SettingsError(f"{path} holds no weights: {str(error).splitlines()[0]}") from error
-    return {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
 
 
-def load(network: Network, path: Path, part: str = "") -> Network:
+def load(network: Network, path: Path, part: str) -> Network:
     """``network`` with the weights in ``path``: a file of its own, or of a whole compact model, of
     which it is the ``part`` so called. Raises SettingsError."""
     state, prefix = read_weights(path), f"{part}."
-    own = {n.removeprefix(prefix): v for n, v in state.items() if part and n.startswith(prefix)}
+    own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
     try:
         network.load_state_dict(own or state)
     except RuntimeError as error:
-        what = part or "compact network"
-        raise SettingsError(
-            f"{path} holds other weights than those of the {what} as it is now"
-        ) from error
+        raise _other(path, part) from error
     return network
 
 
 def read_model(path: Path) -> CompactModel:
-    """The compact model whose weights are in ``path``. Raises SettingsError."""
-    return load(CompactModel(), path).eval()
+    """The compact model, of whichever size, whose weights are in ``path``. Raises SettingsError."""
+    state = read_weights(path)
+    try:
+        return CompactModel.of(state).eval()
+    except RuntimeError as error:
+        raise _other(path, "compact network") from error
+
+
+def _other(path: Path, what: str) -> SettingsError:
+    return SettingsError(f"{path} holds other weights than those of the {what} as it is now")
