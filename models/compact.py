@@ -19,22 +19,12 @@ from models.eyes import EyeReader
 from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
-from models.landmarks import COUNT, MIRROR, NAMES
+from models.landmarks import COUNT, NAMES
 from models.layers import Residual, conv, soft_argmax
 from models.openings import new_mouth, sides
 
-
-class Variant(NamedTuple):
-    """How much is computed for every frame."""
-
-    width: float
-    """Channels of dense motion and painter, against the medium ones."""
-    readings: int
-    """Of the driving crop: 2 is also of its mirror image."""
-
-
-VARIANTS = {"s": Variant(0.5, 1), "m": Variant(1.0, 2), "l": Variant(1.7, 2)}
-"""About 1, 3 and 7 GMAC a frame."""
+VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
+"""Channels of dense motion and painter, against the medium ones: about 1, 3 and 7 GMAC a frame."""
 
 MOUTH_GATE = 4.0
 """How much the painter's alpha is held open inside a newly opened mouth, as a logit."""
@@ -81,14 +71,6 @@ class LandmarkDetector(nn.Module):
         value = soft_argmax(self.heatmaps(y).float(), self.temperature)
         presence: Tensor = self.presence(d)
         return value, presence.float()[:, 0]
-
-    def read_twice(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``forward``, but the mean with what is read in the mirror image: half of what the
-        detector errs by is not symmetric. The belief is a mean of beliefs, 0..1."""
-        values, presences = self(torch.cat([image, image.flip(-1)]))
-        value, mirrored = values.chunk(2)
-        back = mirrored[:, list(MIRROR)] * mirrored.new_tensor([-1.0, 1.0])
-        return (value + back) / 2, torch.sigmoid(presences).reshape(2, -1).mean(0)
 
 
 def local_affine(value: Tensor, template: Tensor) -> Tensor:
@@ -365,7 +347,7 @@ class CompactModel(nn.Module):
     def __init__(self, variant: str = "m") -> None:
         super().__init__()
         self.variant = variant
-        width, self.readings = VARIANTS[variant]
+        width = VARIANTS[variant]
         self.detector = LandmarkDetector()
         self.eyes = EyeReader()
         self.encoder = AvatarEncoder()
@@ -377,7 +359,7 @@ class CompactModel(nn.Module):
     def of(cls, state: Mapping[str, Tensor]) -> "CompactModel":
         """The model, of whichever size, that has the weights ``state``. Raises RuntimeError where
         there is none."""
-        sizes = {_widths(width, 64)[0]: name for name, (width, _) in VARIANTS.items()}
+        sizes = {_widths(width, 64)[0]: name for name, width in VARIANTS.items()}
         model = cls(sizes.get(len(state.get("painter.enter.0.weight", ())), "m"))
         model.load_state_dict(state)
         return model
@@ -391,15 +373,11 @@ class CompactModel(nn.Module):
         if image.shape[-1] != self.keypoint_size:
             image = F.interpolate(image, size=(self.keypoint_size,) * 2, mode="area")
         small = F.avg_pool2d(image, self.keypoint_size // LandmarkDetector.size)
-        if self.readings == 2:
-            value, presence = self.detector.read_twice(small)
-        else:
-            value, logit = self.detector(small)
-            presence = torch.sigmoid(logit)
+        value, presence = self.detector(small)
         # From the centres of the small picture's outer pixels to those of the large one's.
         large = self.keypoint_size - 1
         value = self.eyes.refine(image, value * ((large - 1) / large))
-        return self.keypoints(value), presence
+        return self.keypoints(value), torch.sigmoid(presence)
 
     def keypoints(self, value: Tensor) -> Keypoints:
         """Keypoints with their jacobians from landmark positions (B, 48, 2)."""

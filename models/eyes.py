@@ -27,6 +27,8 @@ REACH = 0.36
 """Half its width against the distance between the eyes."""
 TEMPERATURE = 0.1
 """Of the heatmaps."""
+SHARE = 0.75
+"""Of what is read near by, in the mean with what the whole face's picture gave."""
 
 _REST = [index for index in range(COUNT) if index not in {*RIGHT, *LEFT}]
 _ORDER = sorted(range(COUNT), key=[*_REST, *RIGHT, *LEFT].__getitem__)
@@ -75,5 +77,5 @@ class EyeReader(nn.Module):
         return torch.cat([value[:, _REST], right, left], 1)[:, _ORDER]
 
     def refine(self, image: Tensor, value: Tensor) -> Tensor:
-        """As ``reread``, but the mean of what was read before and anew: their errors differ."""
-        return (value + self.reread(image, value)) / 2
+        """As ``reread``, but a mean with what was read before: their errors differ."""
+        return torch.lerp(value, self.reread(image, value), SHARE)

@@ -26,6 +26,7 @@ from training.keypoints import (  # noqa: E402
     gather,
     look,
     loss_of,
+    read_twice,
     train_detector,
 )
 from training.loop import Schedule, train  # noqa: E402
@@ -268,6 +269,35 @@ def test_the_generator_trains_and_leaves_its_judges_alone(
         "critic",
     }
     assert all(torch.isfinite(value).all() for value in trained.values())
+
+
+def test_two_readings_agree_on_a_picture_and_its_mirror_image() -> None:
+    torch.manual_seed(3)
+    network = LandmarkDetector().eval().requires_grad_(False)
+    image = torch.rand(2, 3, 128, 128)
+    one, other = read_twice(network, image), read_twice(network, image.flip(-1))
+    torch.testing.assert_close(one, other[:, list(MIRROR)] * torch.tensor([-1.0, 1.0]))
+    assert not torch.allclose(network(image)[0], one, atol=1e-3)
+
+
+def test_a_detector_comes_near_what_its_teacher_reads_twice(
+    tmp_path: Path, portraits: Portraits, drawn: list
+) -> None:
+    torch.manual_seed(0)
+    teacher = LandmarkDetector().eval().requires_grad_(False)
+    torch.save(teacher.state_dict(), tmp_path / "teacher.pt")
+    faces = gather(portraits, drawn, [])
+    images = batch(faces, np.random.default_rng(8), 8)[0]
+    wanted = read_twice(teacher, images)
+    schedule = Schedule(minutes=9, learning_rate=1e-3, steps=20, ema=0.5)
+    trained = train_detector(
+        faces, tmp_path / "run", schedule, teacher=tmp_path / "teacher.pt", batch_size=8
+    )
+    with torch.no_grad():
+        nearer = (trained(images)[0] - wanted).norm(dim=-1).mean()
+        torch.manual_seed(1)
+        apart = (LandmarkDetector().eval()(images)[0] - wanted).norm(dim=-1).mean()
+    assert nearer < 0.6 * apart
 
 
 def test_a_small_generator_comes_near_its_teacher(

@@ -143,7 +143,7 @@ def train_generator(
             seen = judge(avatar, start)[1]
             wanted_features, wanted = judge(driving, end)
             wanted_eyes = model.eyes.read(driving, end)
-            # As in use, but for the second reading in the mirror image.
+            # As in use.
             read_start = model.eyes.refine(avatar, seen)
             read_end = model.eyes.refine(driving, wanted)
         # Mostly the labels: what the detector misreads, the generator would learn to disobey.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.compact import LandmarkDetector
-from models.landmarks import COUNT, indices
+from models.landmarks import COUNT, MIRROR, indices
 from training.data import SIZE, Clip, Portraits, flipped
 from training.expression import GAZE_READ, LIDS_READ, as_read, blinks
 from training.gaze import turn_gaze
@@ -307,7 +307,7 @@ def train_detector(
         image = image.contiguous(memory_format=torch.channels_last)
         with autocast:
             if taught is not None:
-                target = taught.read_twice(image)[0].float()
+                target = read_twice(taught, image).float()
             value, presence = network(image)
         loss = loss_of(value.float(), presence.float(), target, present)
         with torch.no_grad():
@@ -317,6 +317,15 @@ def train_detector(
         return loss, {"error_px256": float(error), "presence": float(right)}
 
     return train(network, lambda rng: batch(faces, rng, batch_size), step, run, schedule)
+
+
+def read_twice(network: LandmarkDetector, image: Tensor) -> Tensor:
+    """Landmarks (B, 48, 2) in crops (B, 3, 128, 128): the mean of those in the crop and in its
+    mirror image. Half of what the detector errs by is not symmetric."""
+    value, mirrored = network(torch.cat([image, image.flip(-1)]))[0].chunk(2)
+    back = mirrored[:, list(MIRROR)] * mirrored.new_tensor([-1.0, 1.0])
+    mean: Tensor = (value + back) / 2
+    return mean
 
 
 def evaluate_detector(network: LandmarkDetector, portraits: Portraits) -> dict[str, float]:
