@@ -85,7 +85,7 @@ def open_bundle(path: Path | None, precision: str = "auto") -> Bundle:
     Raises BundleError for a missing or changed file, a ``bundle.json`` that is not understood, or
     a precision that is not there.
     """
-    path = path or DEFAULT
+    path = path or SHIPPED["default"]
     if path in SHIPPED.values() and not (path / MANIFEST).is_file():
         raise BundleError(
             f"the shipped bundle is missing from {path}; install puppetcam again, "

@@ -215,7 +215,7 @@ def _networks(settings: "Settings") -> Iterator[Finding]:
         fault = f"{detail}, although there is an NVIDIA card"
         yield Finding("networks", "problem", fault, CUDA_FIX)
     elif rate < 10:
-        fix = "close other programs, or take a smaller bundle; 'puppetcam bench' tells more"
+        fix = "close other programs, or try engine.bundle=small; 'puppetcam bench' tells more"
         yield Finding("networks", "problem", f"{detail}: slow, {rate:.0f} fps", fix)
     else:
         yield Finding("networks", "ok", detail)

@@ -11,7 +11,14 @@ import pytest
 
 import models.bundle
 from config.errors import BundleError
-from models.bundle import Bundle, beside, open_bundle, precisions, write_manifest
+from models.bundle import (
+    Bundle,
+    beside,
+    bundle_folder,
+    open_bundle,
+    precisions,
+    write_manifest,
+)
 
 GRAPHS = {"avatar.onnx": b"the avatar", "keypoints.onnx": b"keypoints", "frame.onnx": b"frame"}
 
@@ -191,11 +198,17 @@ def test_a_path_without_a_bundle_says_what_is_there(folder: Path) -> None:
 
 
 def test_none_is_the_shipped_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models.bundle, "DEFAULT", folder)
+    monkeypatch.setitem(models.bundle.SHIPPED, "default", folder)
     assert open_bundle(None) == described(folder)
-    monkeypatch.setattr(models.bundle, "DEFAULT", folder / "weights")
+    monkeypatch.setitem(models.bundle.SHIPPED, "default", folder / "weights")
     with pytest.raises(BundleError, match=r"shipped bundle is missing .*engine\.bundle="):
         open_bundle(None)
+
+
+def test_shipped_bundles_have_names_and_others_paths() -> None:
+    for name, shipped in models.bundle.SHIPPED.items():
+        assert bundle_folder(name) == shipped
+    assert bundle_folder("mine/small") == Path("mine/small")
 
 
 def test_a_precision_lies_beside_the_bundle_it_was_made_of(folder: Path) -> None:

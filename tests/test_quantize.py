@@ -20,7 +20,8 @@ from export.bundle import export_bundle
 from export.calibration import MOMENTS, Person, drawn_people, people_in
 from export.lower import Recipe
 from export.quantize import LANDMARKS_MOVED_PX, RECIPES, quantize_bundle
-from models.bundle import DEFAULT, MANIFEST, Bundle, beside, open_bundle, precisions
+from models.bundle import SHIPPED as BUNDLES
+from models.bundle import Bundle, beside, open_bundle, precisions
 from puppetcam.cli import main
 from realtime.assembly import SHIPPED
 from realtime.onnx_engine import OnnxEngine
@@ -41,8 +42,8 @@ LOWERED = {
 }
 """All convolutions of the frame but the first and last of the motion and the last of all."""
 
-needs_default = pytest.mark.skipif(
-    not (DEFAULT / MANIFEST).exists(), reason="the default bundle is not in models/weights/default"
+needs_shipped = pytest.mark.skipif(
+    not all(map(Path.is_dir, BUNDLES.values())), reason="the bundles are not in models/weights"
 )
 
 
@@ -223,7 +224,7 @@ def test_drawn_people_move_in_one_frame() -> None:
     )
 
 
-@needs_default
+@needs_shipped
 def test_a_folder_gives_mirrored_pictures_and_tells_what_it_leaves_out(tmp_path: Path) -> None:
     shipped = sorted(SHIPPED.iterdir())[0]
     (tmp_path / "deep").mkdir()
@@ -245,7 +246,7 @@ def test_a_folder_gives_mirrored_pictures_and_tells_what_it_leaves_out(tmp_path:
             people_in(tmp_path / "notes.txt", engine, len)
 
 
-@needs_default
+@needs_shipped
 def test_a_video_gives_one_person_in_one_frame(tmp_path: Path) -> None:
     first, second = faces(1)[0], faces(1, start_s=8.8)[0]
     write_video(tmp_path / "talk.mp4", [*[first] * 30, *[second] * 2])
@@ -260,7 +261,7 @@ def test_a_video_gives_one_person_in_one_frame(tmp_path: Path) -> None:
     assert line.endswith("short.mp4 is shorter than 31 frames")
 
 
-@needs_default
+@needs_shipped
 def test_the_default_bundle_keeps_what_motion_hangs_on(tmp_path: Path) -> None:
     bundle = open_bundle(None)
     known, stranger = drawn_people(bundle.output_size, people=2, seed=70)
@@ -280,12 +281,13 @@ def test_the_default_bundle_keeps_what_motion_hangs_on(tmp_path: Path) -> None:
     assert last <= LANDMARKS_MOVED_PX or "keypoints stay fp32" in lines
 
 
-@needs_default
-def test_the_shipped_int8_was_made_of_the_shipped_networks() -> None:
-    bundle = open_bundle(None)
-    # Else make it anew: puppetcam quantize --pictures FACES
-    assert precisions(bundle) == {"fp32": DEFAULT, "int8": beside(bundle, "int8")}
-    lowered = open_bundle(None, "int8")
+@needs_shipped
+@pytest.mark.parametrize("name", list(BUNDLES))
+def test_the_shipped_int8_was_made_of_the_shipped_networks(name: str) -> None:
+    bundle = open_bundle(BUNDLES[name])
+    # Else make it anew: puppetcam quantize --bundle models/weights/NAME --pictures FACES
+    assert precisions(bundle) == {"fp32": BUNDLES[name], "int8": beside(bundle, "int8")}
+    lowered = open_bundle(BUNDLES[name], "int8")
     (stranger,) = drawn_people(bundle.output_size, people=1, seed=71)
     for ours, theirs in zip(frames(bundle, stranger), frames(lowered, stranger), strict=True):
         assert psnr(ours, theirs) > 34
@@ -306,7 +308,7 @@ def test_half_precision_is_nearly_the_same(fp32: Bundle, tmp_path: Path) -> None
         assert psnr(ours, theirs) > 50
 
 
-@needs_default
+@needs_shipped
 def test_the_commands_quantise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = small_model().state_dict()
     save_file({k: v.clone() for k, v in weights.items()}, tmp_path / "small.safetensors")

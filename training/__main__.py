@@ -171,7 +171,6 @@ def _export(model: CompactModel, arguments: argparse.Namespace) -> None:
         model.eval(),
         output,
         format="onnx",
-        name="compact",
         licence=arguments.licence,
         origin=arguments.origin,
     )
