@@ -119,20 +119,21 @@ def train_generator(
     else:
         model.encoder.load_state_dict(teacher.encoder.state_dict())
         fixed += [model.encoder, teacher]
-    for one in (model, *fixed):
-        one.to(schedule.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for one in fixed:
-        one.eval().requires_grad_(False)
+    for one in (model, teacher):
+        if one is not None:
+            one.to(schedule.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for part in fixed:
+        part.eval().requires_grad_(False)
     critic = MouthCritic()
     trained = nn.ModuleDict({**networks, "critic": critic})
     judge = _Judge(model.detector)
     pyramid, edges = _pyramid, _edges
     if compiled:
-        for part in (model.encoder, *networks.values()):
-            part.compile()
+        parts: list[nn.Module] = [model.encoder, model.motion, model.painter]
         if teacher is not None:
-            teacher.motion.compile()
-            teacher.painter.compile()
+            parts += [teacher.motion, teacher.painter]
+        for part in parts:
+            part.compile()
         pyramid, edges = torch.compile(_pyramid), torch.compile(_edges)
 
     def step(data: tuple[Tensor, ...], autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
