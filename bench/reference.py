@@ -34,7 +34,7 @@ from config.schema import EngineSettings
 from export.calibration import drawn_people
 from export.graphs import Model
 from export.quantize import quantize_bundle
-from models.bundle import SHIPPED, Bundle, open_bundle, precisions
+from models.bundle import BUNDLES, Bundle, open_bundle, precisions
 from models.compact import CompactModel
 from models.keypoints import Keypoints, relative_motion
 from realtime.engine import Engine, open_engine
@@ -270,7 +270,7 @@ def _ways(
     golden = None
     for network, bundles, pictures in (
         (config.name, published, [avatar, initial, *driving]),
-        *((name, shipped_bundles(name, folder, report), faces) for name in SHIPPED),
+        *((name, shipped_bundles(name, folder, report), faces) for name in BUNDLES),
     ):
         expected: list[Picture] = []
         if network == config.name:
@@ -306,9 +306,9 @@ def shipped_bundles(
 ) -> list[Bundle]:
     """The bundle that ships as ``name``, in fp32 and int8; the latter is made in ``folder`` where
     it does not ship."""
-    bundle = open_bundle(SHIPPED[name])
+    bundle = open_bundle(BUNDLES[name])
     if "int8" in precisions(bundle):
-        return [bundle, open_bundle(SHIPPED[name], "int8")]
+        return [bundle, open_bundle(BUNDLES[name], "int8")]
     people = drawn_people(bundle.output_size, people=4)
     return [bundle, quantize_bundle(bundle, folder / f"{name}-int8", people, report=report)]
 

@@ -206,7 +206,7 @@ class EngineSettings:
     age_budget_ms: float = 80.0
     """Frame age that is too late, milliseconds: from the camera's picture to the avatar's."""
     smaller: str = "auto"
-    """Bundle with the same landmarks and sizes to step down to, "": none; auto: from default to
+    """Bundle with the same landmarks and sizes to step down to, or none; auto: from default to
     small."""
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ LARGEST = 4096
 """Of sizes in pixels and of numbers of keypoints."""
 SUFFIXES = {"onnx": "onnx", "torchscript": "pt"}
 DEFAULT = Path(__file__).parent / "weights" / "default"
-SHIPPED = {"default": DEFAULT, "small": DEFAULT.with_name("small")}
+BUNDLES = {"default": DEFAULT, "small": DEFAULT.with_name("small")}
 """What comes with puppetcam, by the names that settings give it."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -85,8 +85,8 @@ def open_bundle(path: Path | None, precision: str = "auto") -> Bundle:
     Raises BundleError for a missing or changed file, a ``bundle.json`` that is not understood, or
     a precision that is not there.
     """
-    path = path or SHIPPED["default"]
-    if path in SHIPPED.values() and not (path / MANIFEST).is_file():
+    path = path or BUNDLES["default"]
+    if path in BUNDLES.values() and not (path / MANIFEST).is_file():
         raise BundleError(
             f"the shipped bundle is missing from {path}; install puppetcam again, "
             "or name a bundle of your own with engine.bundle=FOLDER"
@@ -105,8 +105,8 @@ def open_bundle(path: Path | None, precision: str = "auto") -> Bundle:
 
 
 def bundle_folder(name: str) -> Path:
-    """Of a bundle as settings name it: one of ``SHIPPED``, or its path."""
-    return SHIPPED.get(name) or Path(name)
+    """Of a bundle as settings name it: one of ``BUNDLES``, or its path."""
+    return BUNDLES.get(name) or Path(name)
 
 
 def beside(bundle: Bundle, precision: str) -> Path:

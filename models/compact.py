@@ -19,8 +19,9 @@ from models.eyes import EyeReader
 from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
+from models.landmark_detector import LandmarkDetector, local_affine
 from models.landmarks import COUNT, NAMES
-from models.layers import Residual, conv, soft_argmax
+from models.layers import Residual, conv, doubled
 from models.openings import new_mouth, sides
 
 VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
@@ -35,59 +36,6 @@ MOUTH_SHADE = 1.5
 def _widths(width: float, *channels: int) -> list[int]:
     """Channels in eights, which processors like."""
     return [8 * round(count * width / 8) for count in channels]
-
-
-def _up(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0)
-
-
-class LandmarkDetector(nn.Module):
-    """(B, 3, 128, 128) RGB 0..1 -> 48 landmarks and the belief that there is a face."""
-
-    size = 128
-    temperature = 0.1
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = conv(3, 24, 2)
-        self.down1 = nn.Sequential(conv(24, 48, 2), Residual(48))
-        self.down2 = nn.Sequential(conv(48, 96, 2), Residual(96))
-        self.down3 = nn.Sequential(conv(96, 128, 2), Residual(128), Residual(128))
-        self.up2 = conv(128 + 96, 96)
-        self.up1 = conv(96 + 48, 64)
-        self.up0 = conv(64 + 24, 48)
-        self.heatmaps = nn.Conv2d(48, COUNT, 1)
-        self.presence = nn.Sequential(conv(128, 32, 2), nn.Flatten(), nn.Linear(32 * 16, 1))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns value (B, 48, 2) in -1..1 and presence (B,), a logit."""
-        a = self.stem(image * 2 - 1)  # (B, 24, 64, 64)
-        b = self.down1(a)  # (B, 48, 32, 32)
-        c = self.down2(b)  # (B, 96, 16, 16)
-        d = self.down3(c)  # (B, 128, 8, 8)
-        y = self.up2(torch.cat([_up(d), c], 1))
-        y = self.up1(torch.cat([_up(y), b], 1))
-        y = self.up0(torch.cat([_up(y), a], 1))  # (B, 48, 64, 64)
-        value = soft_argmax(self.heatmaps(y).float(), self.temperature)
-        presence: Tensor = self.presence(d)
-        return value, presence.float()[:, 0]
-
-
-def local_affine(value: Tensor, template: Tensor) -> Tensor:
-    """Jacobians: at each keypoint, the affine map that best takes the mean face to this one.
-
-    Weighted least squares over all keypoints, weight exp(-d^2 / (2 * 0.35^2)) + 0.25 with d the
-    distance on the mean face. value (B, K, 2), template (K, 2) -> (B, K, 2, 2).
-    """
-    from_template = template[None] - template[:, None]  # (K, K, 2), [i, j] = t_j - t_i
-    weight = torch.exp(-0.5 * from_template.square().sum(-1) / 0.35**2) + 0.25
-    weighted = weight[..., None] * from_template
-    # sum_j w_ij (v_j - v_i) (t_j - t_i)^T and sum_j w_ij (t_j - t_i) (t_j - t_i)^T, as products.
-    total = weighted.sum(1)  # (K, 2)
-    cross = value.transpose(1, 2)[:, None] @ weighted - value[..., None] * total[:, None]
-    own = weighted.transpose(1, 2) @ from_template
-    jacobian: Tensor = cross @ inverse_2x2(own)
-    return jacobian
 
 
 class DenseMotion(nn.Module):
@@ -155,9 +103,9 @@ class DenseMotion(nn.Module):
         b = self.down1(a)
         c = self.down2(b)
         d = self.down3(c)  # (B, ., 8, 8)
-        y = self.up2(torch.cat([_up(d), c], 1))
-        y = self.up1(torch.cat([_up(y), b], 1))
-        y = self.up0(torch.cat([_up(y), a], 1))
+        y = self.up2(torch.cat([doubled(d), c], 1))
+        y = self.up1(torch.cat([doubled(y), b], 1))
+        y = self.up0(torch.cat([doubled(y), a], 1))
         heads = self.heads(y).float()
         mask, correction, occlusion = heads.split([COUNT + 2, 2, 1], 1)
         # Clamped where a softmax would subtract the largest: the same but for absurd logits.
@@ -243,9 +191,9 @@ class AvatarEncoder(nn.Module):
         b = self.down1(a)
         c = self.down2(b)
         d = self.down3(c)  # (B, 128, 8, 8)
-        c = c + _up(self.up2(d))
-        b = b + _up(self.up1(c))
-        a = a + _up(self.up0(b))
+        c = c + doubled(self.up2(d))
+        b = b + doubled(self.up1(c))
+        a = a + doubled(self.up0(b))
         small = F.avg_pool2d(image, 4) * 2 - 1
         hints = torch.tanh(self.hints(a)).float()
         return AvatarCode(torch.cat([small, hints], 1), self.features(a).float())
@@ -313,7 +261,7 @@ class Painter(nn.Module):
         narrow = torch.full_like(driving.value[0, :, 0], 1 / 0.006)
         pose = near(driving.value, narrow, size)
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
-        x = self.after(x + _up(self.up(self.down(x))))
+        x = self.after(x + doubled(self.up(self.down(x))))
         painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)
         # A mouth that was closed has no inside to carry: there paint goes first, and it is dark.
         inside = new_mouth(avatar_keypoints.value, driving.value, size)

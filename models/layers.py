@@ -1,7 +1,8 @@
 """Building blocks of the First Order Motion Model networks (Siarohin et al. 2019).
 
-Module names follow the published checkpoints, but for ``conv``, ``Residual`` and ``soft_argmax``,
-of which the compact networks are made. Tensors are (batch, channels, height, width) float32.
+Module names follow the published checkpoints, but for ``conv``, ``Residual``, ``doubled`` and
+``soft_argmax``, of which the compact networks are made. Tensors are (batch, channels, height,
+width) float32.
 """
 
 import torch
@@ -45,8 +46,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, H, W) -> (B, channels_out, 2 H, 2 W)."""
-        doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return F.relu(self.norm(self.conv(doubled)))
+        return F.relu(self.norm(self.conv(doubled(x))))
 
 
 class ResidualBlock(nn.Module):
@@ -195,6 +195,11 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> same."""
         return F.relu(x + self.second(self.first(x)))
+
+
+def doubled(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, 2 H, 2 W), pixels repeated."""
+    return F.interpolate(x, scale_factor=2.0)
 
 
 def soft_argmax(logits: Tensor, temperature: float) -> Tensor:

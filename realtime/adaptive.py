@@ -52,8 +52,8 @@ def ladder(settings: EngineSettings, chosen: EngineSettings) -> list[Rung]:
         lighter.append(Rung("networks in int8", replace(chosen, precision="int8")))
     smaller = settings.smaller
     if smaller == "auto":
-        smaller = "small" if chosen.bundle == "default" else ""
-    if smaller:
+        smaller = "small" if chosen.bundle == "default" else "none"
+    if smaller != "none":
         offered = precisions(open_bundle(bundle_folder(smaller)))
         above = lighter[-1].engine.precision if lighter else chosen.precision
         precision = above if above in offered else "auto"

@@ -137,7 +137,7 @@ class Motion:
         self._head = None
         if self._is_face:
             self._head = Head(keypoints.value)
-            # Weighted least squares, as in ``models.compact.local_affine``: all but the result.
+            # Weighted least squares, as in ``local_affine`` of the networks: all but the result.
             apart = keypoints.value[None] - keypoints.value[:, None]
             weight = np.exp(-0.5 * np.square(apart).sum(-1) / 0.35**2) + 0.25
             weighted = apart * weight[..., None]

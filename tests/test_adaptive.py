@@ -12,7 +12,7 @@ from config.errors import BundleError
 from config.schema import EngineSettings
 from export.bundle import export_bundle
 from export.quantize import quantize_bundle
-from models.bundle import SHIPPED, Bundle
+from models.bundle import BUNDLES, Bundle
 from realtime.adaptive import LONGEST_WAIT_S, ROOM_S, Adaptive, ladder
 
 FPS = 25
@@ -134,7 +134,7 @@ def test_a_smaller_bundle_keeps_the_rest_of_the_choice(bundle: Bundle, tmp_path:
     assert (engine.runtime, engine.threads, engine.precision) == ("onnxruntime", 3, "int8")
 
 
-@pytest.mark.skipif(not all(map(Path.is_dir, SHIPPED.values())), reason="nothing is shipped")
+@pytest.mark.skipif(not all(map(Path.is_dir, BUNDLES.values())), reason="nothing is shipped")
 def test_the_shipped_bundle_steps_down_to_the_shipped_small_one(bundle: Bundle) -> None:
     asked = EngineSettings()
     engines = [one.engine for one in ladder(asked, replace(asked, precision="fp32"))]
@@ -143,5 +143,5 @@ def test_the_shipped_bundle_steps_down_to_the_shipped_small_one(bundle: Bundle) 
     ]  # fmt: skip
     own = replace(asked, bundle=str(bundle.path))
     assert {one.engine.bundle for one in ladder(own, own)} == {str(bundle.path)}
-    none = replace(asked, smaller="")
+    none = replace(asked, smaller="none")
     assert {one.engine.bundle for one in ladder(none, none)} == {"default"}

@@ -198,15 +198,15 @@ def test_a_path_without_a_bundle_says_what_is_there(folder: Path) -> None:
 
 
 def test_none_is_the_shipped_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(models.bundle.SHIPPED, "default", folder)
+    monkeypatch.setitem(models.bundle.BUNDLES, "default", folder)
     assert open_bundle(None) == described(folder)
-    monkeypatch.setitem(models.bundle.SHIPPED, "default", folder / "weights")
+    monkeypatch.setitem(models.bundle.BUNDLES, "default", folder / "weights")
     with pytest.raises(BundleError, match=r"shipped bundle is missing .*engine\.bundle="):
         open_bundle(None)
 
 
 def test_shipped_bundles_have_names_and_others_paths() -> None:
-    for name, shipped in models.bundle.SHIPPED.items():
+    for name, shipped in models.bundle.BUNDLES.items():
         assert bundle_folder(name) == shipped
     assert bundle_folder("mine/small") == Path("mine/small")
 

@@ -11,10 +11,11 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from drawn_face import face  # noqa: E402
 
-from models.compact import VARIANTS, CompactModel, DenseMotion, local_affine  # noqa: E402
+from models.compact import VARIANTS, CompactModel, DenseMotion  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid, warp  # noqa: E402
 from models.head import HAIR, MEAN_SHAPE  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
+from models.landmark_detector import local_affine  # noqa: E402
 from models.landmarks import COUNT, INDEX, MIRROR, NAMES  # noqa: E402
 from models.openings import new_mouth  # noqa: E402
 from realtime.pose import Pose, turn  # noqa: E402

@@ -118,9 +118,9 @@ def test_the_reader_trains_into_its_folder(
 
 
 def test_the_shipped_reader_finds_drawn_eyes() -> None:
-    from training.weights import SHIPPED, read_model
+    from training.weights import DEFAULT_WEIGHTS, read_model
 
-    reader = read_model(SHIPPED).eyes
+    reader = read_model(DEFAULT_WEIGHTS).eyes
     errors = []
     for clip in drawn_clips(3, 2):
         for image, landmarks in zip(clip.images, clip.landmarks, strict=True):

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from config.errors import AvatarError, SettingsError, SourceError  # noqa: E402
 from config.schema import TrackingSettings  # noqa: E402
 from models.compact import CompactModel  # noqa: E402
-from realtime.assembly import SHIPPED as AVATARS  # noqa: E402
+from realtime.assembly import SHIPPED  # noqa: E402
 from realtime.face import LandmarkTracker, open_tracker  # noqa: E402
 from training import personal  # noqa: E402
 from training.__main__ import main  # noqa: E402
@@ -76,7 +76,7 @@ def test_pictures_without_a_face_are_refused(tmp_path: Path, tracker: LandmarkTr
 
 
 def test_a_folder_of_pictures_is_framed_as_networks_expect_it(tracker: LandmarkTracker) -> None:
-    portraits, clip = read_person(AVATARS, tracker)
+    portraits, clip = read_person(SHIPPED, tracker)
     assert clip is None
     assert portraits.images.shape[1:] == (SIZE, SIZE, 3)
     heights = np.ptp(portraits.landmarks[..., 1], axis=1) / SIZE
@@ -92,7 +92,7 @@ def test_fine_tuning_changes_the_generator_and_not_the_detector(
     monkeypatch.setattr(personal, "CHECKS", 1)
     torch.manual_seed(0)
     model = CompactModel()
-    person = read_person(AVATARS, tracker)
+    person = read_person(SHIPPED, tracker)
     model.template.copy_(mean_face(person[0].landmarks, SIZE))
     start = {name: value.clone() for name, value in model.state_dict().items()}
     before, after = fine_tune(model, person, tmp_path, Schedule(9, 3e-4, steps=2))
@@ -107,7 +107,7 @@ def test_a_person_who_got_no_better_gets_no_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("training.__main__.fine_tune", lambda *_: (0.02, 0.02))
-    words = f"avatar --run {tmp_path / 'run'} --pictures {AVATARS} --output {tmp_path / 'bundle'}"
+    words = f"avatar --run {tmp_path / 'run'} --pictures {SHIPPED} --output {tmp_path / 'bundle'}"
     assert main(words.split()) == 2
     told = capsys.readouterr().err
     assert told.startswith("training: no bundle is written")

@@ -20,8 +20,7 @@ from export.bundle import export_bundle
 from export.calibration import MOMENTS, Person, drawn_people, people_in
 from export.lower import Recipe
 from export.quantize import LANDMARKS_MOVED_PX, RECIPES, quantize_bundle
-from models.bundle import SHIPPED as BUNDLES
-from models.bundle import Bundle, beside, open_bundle, precisions
+from models.bundle import BUNDLES, Bundle, beside, open_bundle, precisions
 from puppetcam.cli import main
 from realtime.assembly import SHIPPED
 from realtime.onnx_engine import OnnxEngine

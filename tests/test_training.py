@@ -10,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from config.errors import SettingsError  # noqa: E402
-from models.compact import CompactModel, LandmarkDetector  # noqa: E402
+from models.compact import CompactModel  # noqa: E402
+from models.landmark_detector import LandmarkDetector  # noqa: E402
 from models.landmarks import COUNT, MIRROR, NAMES  # noqa: E402
 from training import pairs  # noqa: E402
 from training.data import SIZE, Portraits, load_clips, load_portraits  # noqa: E402
@@ -19,6 +20,7 @@ from training.generator import (  # noqa: E402
     mean_face,
     student,
     train_generator,
+    widened,
 )
 from training.keypoints import (  # noqa: E402
     batch,
@@ -31,11 +33,11 @@ from training.keypoints import (  # noqa: E402
 )
 from training.loop import Schedule, train  # noqa: E402
 from training.matte import SMALL, mattes  # noqa: E402
-from training.weights import SHIPPED, read_model  # noqa: E402
+from training.weights import DEFAULT_WEIGHTS, read_model  # noqa: E402
 
 CHANGED = {"motion", "painter"}
 """What a student has of its own."""
-needs_weights = pytest.mark.skipif(not SHIPPED.exists(), reason="no weights are shipped")
+needs_weights = pytest.mark.skipif(not DEFAULT_WEIGHTS.exists(), reason="no weights are shipped")
 
 
 def test_drawn_landmarks_lie_on_the_drawn_eyes(drawn: list) -> None:
@@ -311,10 +313,34 @@ def test_a_taught_detector_is_held_against_its_teacher_and_not_the_labels(
     seen = _figures_on_one_batch(monkeypatch, "training.keypoints", 1)
     faces = gather(portraits, drawn, [])
     faces.landmarks[:] = [points + np.float32(12) for points in faces.landmarks]  # wrong labels
-    for teacher in (SHIPPED, None):
-        train_detector(faces, tmp_path, Schedule(minutes=9), SHIPPED, teacher)
+    for teacher in (DEFAULT_WEIGHTS, None):
+        train_detector(faces, tmp_path, Schedule(minutes=9), DEFAULT_WEIGHTS, teacher)
     taught, labelled = (figures["error_px256"] for figures in seen)
     assert taught < 0.3 * labelled
+
+
+@needs_weights
+def test_a_widened_generator_begins_as_what_it_was_and_all_of_it_learns(
+    tmp_path: Path, portraits: Portraits, drawn: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = read_model(DEFAULT_WEIGHTS)
+    wide = widened(model, "l")
+    assert wide.variant == "l"
+    image = torch.from_numpy(portraits.images[:1]).permute(0, 3, 1, 2) / 255
+    keypoints = model.detect(image)
+    moved = model.keypoints(keypoints.value * 1.1 + 0.03)
+    with torch.no_grad():
+        before, after = (one.generate(one.encode(image), keypoints, moved) for one in (model, wide))
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
+    own = {name: value.clone() for name, value in wide.state_dict().items()}
+    _figures_on_one_batch(monkeypatch, "training.generator", 3)
+    material = pairs.gather(portraits, mattes(portraits), drawn, [])
+    train_generator(wide, material, tmp_path, Schedule(minutes=9), 2)
+    known = model.state_dict()
+    for name, value in wide.state_dict().items():
+        if value.ndim == 4 and value.shape != known[name].shape:
+            assert (value != own[name]).flatten(1).any(1).all(), name
 
 
 @needs_weights
@@ -322,7 +348,7 @@ def test_a_small_generator_comes_near_its_teacher(
     tmp_path: Path, portraits: Portraits, drawn: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    teacher = read_model(SHIPPED)
+    teacher = read_model(DEFAULT_WEIGHTS)
     model = student(teacher, "s")
     own = {name: value.clone() for name, value in model.state_dict().items()}
     known = teacher.state_dict()

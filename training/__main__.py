@@ -25,12 +25,12 @@ from training.data import Portraits, load_clips, load_portraits
 from training.drawn import drawn_clips
 from training.eyes import train_eyes
 from training.finder import People, train_finder, write_finder
-from training.generator import mean_face, student, train_generator
+from training.generator import mean_face, student, train_generator, widened
 from training.keypoints import Faces, evaluate_detector, gather, train_detector
 from training.loop import Schedule
 from training.matte import mattes
 from training.personal import LEARNING_RATE, fine_tune, read_person
-from training.weights import NAME, SHIPPED, load, read_model, write_weights
+from training.weights import DEFAULT_WEIGHTS, NAME, load, read_model, write_weights
 
 STAGES = "detector", "eyes", "generator", "bundle", "finder", "avatar"
 DRAWN = (300, 10)
@@ -122,11 +122,14 @@ def _generator(arguments: argparse.Namespace) -> None:
     teacher = read_model(arguments.teacher) if arguments.teacher else None
     if arguments.start_from is not None:
         model = read_model(arguments.start_from)
-        if arguments.size not in (None, model.variant):
+        size = arguments.size or model.variant
+        if VARIANTS[size] < VARIANTS[model.variant]:
             raise SettingsError(
-                f"{arguments.start_from} is of size {model.variant}, and --size {arguments.size} "
-                "was asked for; to make a network of another size of it, give it as --teacher"
+                f"{arguments.start_from} is of size {model.variant}, and --size {size} was asked "
+                "for; to make a smaller network of it, give it as --teacher"
             )
+        if size != model.variant:
+            model = widened(model, size)
         print(f"started from {arguments.start_from}")
     elif teacher is not None:
         model = student(teacher, arguments.size or "m")
@@ -140,7 +143,7 @@ def _generator(arguments: argparse.Namespace) -> None:
         elif arguments.start_from is None and teacher is None:
             raise SettingsError(
                 f"no {own}: run the stage '{name}' with the same --run first, or take the readers "
-                f"of a whole model by --start-from, such as {SHIPPED}"
+                f"of a whole model by --start-from, such as {DEFAULT_WEIGHTS}"
             )
     train_generator(
         model,
@@ -190,7 +193,7 @@ def _finder(arguments: argparse.Namespace) -> None:
 
 
 def _avatar(arguments: argparse.Namespace) -> None:
-    model = read_model(arguments.start_from or SHIPPED)
+    model = read_model(arguments.start_from or DEFAULT_WEIGHTS)
     tracker = open_tracker(TrackingSettings())
     person = read_person(_given(arguments, "pictures"), tracker)
     frames = len(person[1].images) if person[1] else 0

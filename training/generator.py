@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.compact import CompactModel, LandmarkDetector
+from models.compact import CompactModel
 from models.field import carry, coordinate_grid
 from models.keypoints import Keypoints
+from models.landmark_detector import LandmarkDetector
 from models.landmarks import indices
 from realtime.crop import READ_RATIO
 from training.critic import MouthCritic
@@ -205,6 +206,30 @@ def student(teacher: CompactModel, variant: str) -> CompactModel:
     fitting = {n: v for n, v in teacher.state_dict().items() if v.shape == own[n].shape}
     model.load_state_dict(fitting, strict=False)
     return model
+
+
+def widened(model: CompactModel, variant: str) -> CompactModel:
+    """A wider model that does what ``model`` does: the channels that are new see all that there is,
+    but nothing that was there before listens to them yet (as Net2Net, Chen et al. 2016, arXiv
+    1511.05641, with zeros instead of copies, which would all learn the same)."""
+    wide = CompactModel(variant)
+    state = model.state_dict()
+    for name, new in wide.state_dict().items():
+        old = state[name]
+        if new.shape == old.shape:
+            new.copy_(old)
+            continue
+        if new.ndim == 1:
+            new[: len(old)] = old
+            continue
+        outputs, inputs = old.shape[:2]
+        new[:outputs] = 0
+        # Going up, what comes from below is followed by as many channels as come out.
+        below = inputs - outputs if name.startswith("motion.up") else inputs
+        new[:outputs, :below] = old[:, :below]
+        beside = new.shape[1] - new.shape[0] if name.startswith("motion.up") else below
+        new[:outputs, beside : beside + inputs - below] = old[:, below:]
+    return wide.eval()
 
 
 def pair_error(model: CompactModel, data: tuple[Tensor, ...]) -> float:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.compact import LandmarkDetector
+from models.landmark_detector import LandmarkDetector
 from models.landmarks import COUNT, MIRROR, indices
 from training.data import SIZE, Clip, Portraits, flipped
 from training.expression import GAZE_READ, LIDS_READ, as_read, blinks

@@ -16,7 +16,7 @@ Network = TypeVar("Network", bound=nn.Module)
 NAME = "weights.safetensors"
 """In a bundle's folder, beside its graphs. Tables are kept in half precision, of which training
 notices nothing; means and variances in single."""
-SHIPPED = DEFAULT / NAME
+DEFAULT_WEIGHTS = DEFAULT / NAME
 
 
 def write_weights(model: CompactModel, path: Path) -> None:
