@@ -22,7 +22,7 @@ from models.keypoints import Keypoints, inverse_2x2
 from models.landmark_detector import LandmarkDetector, local_affine
 from models.landmarks import COUNT, NAMES
 from models.layers import Residual, conv, doubled
-from models.openings import new_mouth, sides
+from models.openings import sides, uncarried
 
 VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
 """Channels of dense motion and painter, against the medium ones: about 1, 3 and 7 GMAC a frame."""
@@ -31,6 +31,8 @@ MOUTH_GATE = 4.0
 """How much the painter's alpha is held open inside a newly opened mouth, as a logit."""
 MOUTH_SHADE = 1.5
 """How much darker the paint starts there, as a logit."""
+SEAM_GATE = 4.0
+"""As ``MOUTH_GATE``, along the seam of shut eyes."""
 
 
 def _widths(width: float, *channels: int) -> list[int]:
@@ -224,7 +226,6 @@ class Painter(nn.Module):
     """Paints over the avatar's own pixels where they cannot show what is asked."""
 
     start: Tensor
-    gate: Tensor
     enlarge: Tensor
 
     def __init__(self, width: float = 1.0) -> None:
@@ -239,11 +240,8 @@ class Painter(nn.Module):
         # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
         self.paint = nn.Sequential(conv(a, a), nn.Conv2d(a, 4 * 16, 3, 1, 1))
         # Constants, not weights: of red, green, blue and alpha, and to enlarge cells to pixels.
-        for name, values in (
-            ("start", torch.tensor([0.0, 0.0, 0.0, 1.0])),
-            ("gate", torch.tensor([MOUTH_SHADE, MOUTH_SHADE, MOUTH_SHADE, MOUTH_GATE])),
-        ):
-            self.register_buffer(name, values.reshape(1, 4, 1, 1), persistent=False)
+        start = torch.tensor([0.0, 0.0, 0.0, 1.0]).reshape(1, 4, 1, 1)
+        self.register_buffer("start", start, persistent=False)
         enlarge = F.interpolate(torch.eye(SIZE // 4)[None], scale_factor=4.0, mode="linear")[0].T
         self.register_buffer("enlarge", enlarge.contiguous(), persistent=False)
 
@@ -264,9 +262,11 @@ class Painter(nn.Module):
         x = self.after(x + doubled(self.up(self.down(x))))
         painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)
         # A mouth that was closed has no inside to carry: there paint goes first, and it is dark.
-        inside = new_mouth(avatar_keypoints.value, driving.value, size)
-        inside = product(product(self.enlarge, inside), self.enlarge.T)  # (B, 1, 256, 256)
-        rgba = torch.sigmoid(painted + self.start - inside * self.gate)
+        # Nor has an eye that was open a shut lid.
+        mouth, seams = uncarried(avatar_keypoints.value, driving.value, size)
+        gates = torch.cat([mouth * MOUTH_SHADE, mouth * MOUTH_GATE + seams * SEAM_GATE], 1)
+        gates = product(product(self.enlarge, gates), self.enlarge.T)  # (B, 2, 256, 256)
+        rgba = torch.sigmoid(painted + self.start - gates[:, [0, 0, 0, 1]])
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
         moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
         return Painting(moved, rgba)

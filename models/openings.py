@@ -12,6 +12,10 @@ from torch import Tensor
 from models.field import cells, product
 from models.landmarks import NAMES, indices
 
+SEAM = 0.35
+"""Of the seam of a shut eye, how far it reaches above and below, in half widths of the eye: a cell
+and a half of the flow."""
+
 _SIDES = ("_right", "", "_left")
 
 
@@ -50,32 +54,38 @@ _MOUTH = _Between(
 _OPENINGS = (_eye("right", "outer", "inner"), _eye("left", "inner", "outer"), _MOUTH)
 
 
-class _Opening(NamedTuple):
-    """Eyes or mouths seen from their middle, in units of half their width: between two parabolas
+_CORNERS = [point for between in _OPENINGS for point in between.corners]
+_EDGES = [point for between in _OPENINGS for point in between.edges]
+_SOFT = [between.soft for between in _OPENINGS]
+
+
+class _Seen(NamedTuple):
+    """All openings, each seen from its middle, in units of half its width: between two parabolas
     through the corners."""
 
     rows: Tensor
-    """(B, 2, 3): times x, y, 1, the places along (1 is a corner) and down."""
+    """(B, 3, 2, 3): times x, y, 1, the places along (1 is a corner) and down."""
     heights: Tensor
-    """(B, 2): of the upper and the lower parabola in the middle."""
+    """(B, 3, 2): of the upper and the lower parabola in the middle."""
 
     @classmethod
-    def of(cls, value: Tensor, between: _Between) -> "_Opening":
+    def of(cls, value: Tensor) -> "_Seen":
         """Of landmarks (B, 48, 2)."""
-        corners = value[:, between.corners]
-        middle, half = corners.mean(1), (corners[:, 1] - corners[:, 0]) / 2
+        corners = value[:, _CORNERS].unflatten(1, (-1, 2))  # (B, 3, 2, 2)
+        middle, half = corners.mean(2), (corners[:, :, 1] - corners[:, :, 0]) / 2
         square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
-        across = torch.stack([-half[:, 1], half[:, 0]], -1)
-        axes = torch.stack([half, across], 1) / square[..., None]  # (B, 2, 2)
+        across = torch.stack([-half[..., 1], half[..., 0]], -1)
+        axes = torch.stack([half, across], 2) / square[..., None]  # (B, 3, 2, 2)
         rows = torch.cat([axes, -(axes @ middle[..., None])], -1)
-        edges = value[:, between.edges]
-        along, down = (edges @ axes.transpose(1, 2) + rows[:, None, :, 2]).unbind(-1)
-        heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 6)
-        return cls(rows, heights.reshape(-1, 2, 3).mean(-1))
+        edges = value[:, _EDGES].unflatten(1, (-1, 6))
+        along, down = (edges @ axes.mT + rows[:, :, None, :, 2]).unbind(-1)
+        heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 3, 6)
+        return cls(rows, heights.unflatten(2, (2, 3)).mean(-1))
 
     def places(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Of points (3, n) or (B, 3, n), rows x, y, 1: their places along and down, (B, n)."""
-        along, down = product(self.rows, points).unbind(1)
+        """Of points (3, n) or (B, 3, n), rows x, y, 1: their places along and down, (B, 3, n)."""
+        around = points if points.ndim == 2 else points[:, None]
+        along, down = product(self.rows, around).unbind(2)
         return along, down
 
 
@@ -87,19 +97,18 @@ def sides(value: Tensor, points: Tensor) -> Tensor:
     with the lower one, and an iris shows between its lids alone. A mean of both, where they meet,
     would show what they cover.
     """
-    gates = []
-    for between in _OPENINGS:
-        opening = _Opening.of(value, between)
-        along, down = opening.places(points)
-        arch = (1 - along.square()).clamp(min=0)
-        upper, lower = (opening.heights[:, :, None] * arch[:, None]).unbind(1)
-        above = torch.sigmoid(((upper + lower) / 2 - down) / between.soft)
-        gates += [above, 1 - above, _inside(down, upper, lower, between.soft)]
-    gates.append(torch.ones_like(gates[0]))
-    return torch.stack(gates, 1)[:, _SIDE_OF]
+    seen = _Seen.of(value)
+    along, down = seen.places(points)
+    arch = (1 - along.square()).clamp(min=0)
+    upper, lower = (seen.heights[..., None] * arch[:, :, None]).unbind(2)
+    soft = down.new_tensor(_SOFT)[:, None]
+    above = torch.sigmoid(((upper + lower) / 2 - down) / soft)
+    inside = _inside(down, upper, lower, soft)
+    gates = torch.cat([above, 1 - above, inside, torch.ones_like(above[:, :1])], 1)
+    return gates[:, _SIDE_OF]
 
 
-def _inside(down: Tensor, upper: Tensor, lower: Tensor, soft: float) -> Tensor:
+def _inside(down: Tensor, upper: Tensor, lower: Tensor, soft: float | Tensor) -> Tensor:
     """1 between two edges, falling to 0 over ``soft``."""
     return torch.sigmoid((down - upper) / soft) * torch.sigmoid((lower - down) / soft)
 
@@ -109,27 +118,35 @@ def _side_of(name: str) -> int:
     for number, between in enumerate(_OPENINGS):
         for order, part in enumerate((between.upper, between.lower, between.inside)):
             if part in name:
-                return 3 * number + order
+                return order * len(_OPENINGS) + number
     return 3 * len(_OPENINGS)
 
 
 _SIDE_OF = [_side_of(name) for name in NAMES]
+_MARGINS = [[-SEAM, SEAM], [-SEAM, SEAM], [0.0, 0.0]]
+_ENDS = [0.08, 0.08, 0.04]
 
 
-def new_mouth(avatar: Tensor, driving: Tensor, size: int) -> Tensor:
-    """Where the driving face shows more of the inside of its mouth than the avatar does: (B, 1,
-    size, size), 0..1. Both faces as landmarks (B, 48, 2).
+def uncarried(avatar: Tensor, driving: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Where the driving face shows what no pixel of the avatar can, (B, 1, size, size) each, 0..1:
+    more of the inside of its mouth, and the seam of eyes that are shut, or nearly. Both faces as
+    landmarks (B, 48, 2).
 
-    Inside is between two parabolas through the corners of the mouth and the inner lips.
+    Between the lids of a shut eye, a flow of cells would still carry a sliver of the open one.
     """
     # Both faces at once: small tensors cost a runtime by their number.
-    mouth = _Opening.of(torch.cat([avatar, driving]), _MOUTH)
-    own, driven = mouth.heights.chunk(2)
-    opening = driven[:, 1:] - driven[:, :1]
-    more = (1 - (own[:, 1:] - own[:, :1]) / opening.clamp(min=0.02)).clamp(0, 1)
-    along, down = (one.chunk(2)[1] for one in mouth.places(cells(size, driving)))
+    seen = _Seen.of(torch.cat([avatar, driving]))
+    own, driven = seen.heights.chunk(2)
+    along, down = (one.chunk(2)[1] for one in seen.places(cells(size, driving)))
     arch = (1 - along.square()).clamp(min=0)
-    inside = _inside(down, driven[:, :1] * arch, driven[:, 1:] * arch, 0.04)
+    # Against the driver's opening for mouths and the avatar's for eyes.
+    before, after = own[:, :, 1] - own[:, :, 0], driven[:, :, 1] - driven[:, :, 0]
+    opened = 1 - before[:, 2:] / after[:, 2:].clamp(min=0.02)
+    shut = ((before - after)[:, :2] / before[:, :2].clamp(min=0.1) - 0.4) / 0.5
+    changed = torch.cat([shut, opened], 1).clamp(0, 1)[..., None]
+    edges = driven[..., None] + down.new_tensor(_MARGINS)[..., None]
+    upper, lower = (edges * arch[:, :, None]).unbind(2)
+    within = _inside(down, upper, lower, down.new_tensor(_ENDS)[:, None])
     # Closed lips give a quarter on their line.
-    inside = ((inside - 0.25) / 0.75).clamp(min=0) * more
-    return inside.reshape(-1, 1, size, size)
+    within = (((within - 0.25) / 0.75).clamp(min=0) * changed).unflatten(2, (size, size))
+    return within[:, 2:], within[:, :2].amax(1, keepdim=True)

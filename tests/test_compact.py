@@ -17,7 +17,7 @@ from models.head import HAIR, MEAN_SHAPE  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
 from models.landmark_detector import local_affine  # noqa: E402
 from models.landmarks import COUNT, INDEX, MIRROR, NAMES  # noqa: E402
-from models.openings import new_mouth  # noqa: E402
+from models.openings import uncarried  # noqa: E402
 from realtime.pose import Pose, turn  # noqa: E402
 
 
@@ -215,7 +215,7 @@ def mouth(gap: float, tilt: float = 0.0) -> torch.Tensor:
 
 @pytest.mark.parametrize("tilt", [0.0, 0.4])
 def test_a_newly_opened_mouth_is_marked_between_its_lips(tilt: float) -> None:
-    marked = new_mouth(mouth(0.0, tilt), mouth(0.2, tilt), 256)[0, 0]
+    marked = uncarried(mouth(0.0, tilt), mouth(0.2, tilt), 256)[0][0, 0]
     area = float(marked.sum()) * (2 / 255) ** 2
     assert area == pytest.approx(2 / 3 * 0.4 * 0.2, rel=0.15)  # under a parabola: two thirds
     centre = coordinate_grid(256, marked).permute(2, 0, 1) * marked
@@ -225,6 +225,40 @@ def test_a_newly_opened_mouth_is_marked_between_its_lips(tilt: float) -> None:
 
 
 def test_a_mouth_that_was_as_open_or_stays_closed_is_not_marked() -> None:
-    assert new_mouth(mouth(0.2), mouth(0.2), 64).max() < 0.01
-    assert new_mouth(mouth(0.3), mouth(0.1), 64).max() == 0
-    assert new_mouth(mouth(0.0), mouth(0.0), 64).max() < 0.02
+    assert uncarried(mouth(0.2), mouth(0.2), 64)[0].max() < 0.01
+    assert uncarried(mouth(0.3), mouth(0.1), 64)[0].max() == 0
+    assert uncarried(mouth(0.0), mouth(0.0), 64)[0].max() < 0.02
+
+
+def eye(gap: float) -> torch.Tensor:
+    """Landmarks (1, 48, 2) of a right eye 0.2 wide around (-0.2, -0.1), its lids ``gap`` apart;
+    the left one, 0.2 to the right of the middle, stays open."""
+    value = torch.zeros(1, COUNT, 2)
+    for side, start, end, x0, apart in (
+        ("right", "outer", "inner", -0.2, gap), ("left", "inner", "outer", 0.2, 0.08),
+    ):  # fmt: skip
+        value[0, INDEX[f"{side}_eye_{start}"]] = torch.tensor([x0 - 0.1, -0.1])
+        value[0, INDEX[f"{side}_eye_{end}"]] = torch.tensor([x0 + 0.1, -0.1])
+        for part, x in ((f"_{start}", -0.05), ("", 0.0), (f"_{end}", 0.05)):
+            arch = apart / 2 * (1 - (x / 0.1) ** 2)
+            value[0, INDEX[f"{side}_lid_upper{part}"]] = torch.tensor([x0 + x, -0.1 - arch])
+            value[0, INDEX[f"{side}_lid_lower{part}"]] = torch.tensor([x0 + x, -0.1 + arch])
+    return value
+
+
+def test_the_seam_of_a_shut_eye_is_marked_and_nothing_of_the_open_one() -> None:
+    marked = uncarried(eye(0.08), eye(0.0), 256)[1][0, 0]
+    rows, columns = torch.nonzero(marked > 0.5, as_tuple=True)
+    x, y = columns / 255 * 2 - 1, rows / 255 * 2 - 1
+    assert x.min() > -0.3
+    assert x.max() < -0.1
+    assert y.max() - y.min() == pytest.approx(0.07, abs=0.02)  # a cell and a half to either side
+    assert (y.max() + y.min()) / 2 == pytest.approx(-0.1, abs=0.01)
+    assert float(marked.max()) > 0.9
+    assert marked[:, 128:].max() < 0.01
+
+
+def test_an_eye_that_is_half_open_or_was_shut_has_no_seam() -> None:
+    assert uncarried(eye(0.08), eye(0.05), 64)[1].max() == 0
+    assert uncarried(eye(0.0), eye(0.0), 64)[1].max() < 0.01
+    assert uncarried(eye(0.0), eye(0.08), 64)[1].max() == 0

@@ -22,7 +22,7 @@ def test_opening_one_changes_nothing(face: tuple[np.ndarray, np.ndarray]) -> Non
     np.testing.assert_allclose(points, landmarks, atol=1e-3)
 
 
-@pytest.mark.parametrize("opening", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("opening", [0.0, 0.3, 0.7, 1.4])
 def test_lids_come_as_near_as_asked_and_meet_low(
     face: tuple[np.ndarray, np.ndarray], opening: float
 ) -> None:
@@ -47,7 +47,7 @@ def test_a_shut_eye_shows_no_white_and_the_rest_of_the_face_stays(
     eye = (slice(y - 25, y + 25), slice(left, right))
     white = [int((image[eye].min(-1) > 200).sum()) for image in (picture, shut)]
     assert white[0] > 15
-    assert white[1] < 0.2 * white[0]
+    assert white[1] == 0
     below = int(landmarks[INDEX["nose_tip"], 1])
     np.testing.assert_array_equal(shut[below:], picture[below:])
     np.testing.assert_array_equal(shut[:, :40], picture[:, :40])

@@ -51,6 +51,8 @@ OPEN_SHARE = 0.5
 """Share of open mouths among the portraits; in those the warped one is mostly the avatar."""
 OPEN = 0.06
 """Opening from which a mouth shows what is inside, in distances of the outer eye corners."""
+WIDE_SHARE = 0.4
+"""Of the portraits whose eyes are to shut, how many open them wider before."""
 WARP_CELLS = 32
 GAZE_SHARE = {"clip": 0.2, "portrait": 0.6}
 """Share of pairs in which the gaze is turned."""
@@ -158,6 +160,9 @@ def _portrait_pair(
     depth = material.portraits.depth[chosen]
     other, shut, target = _shut_and_moved(other, lidded, depth, kept, motion, rng)
     start, end = _knots(points, shut, target, depth)
+    swap = rng.random() < (0.8 if open_mouth else 0.5)
+    if not swap and opening < 0.5 and rng.random() < WIDE_SHARE:
+        image, points = shut_eyes(image, points, float(rng.uniform(1, 1.4)))
     if rng.random() < CUT_OUT_SHARE:
         alpha = _soft(material.mattes[chosen])
         behind = _background(material, rng)
@@ -171,7 +176,6 @@ def _portrait_pair(
     else:
         # The background that a warp drags along is not to be learnt.
         warped, true_outside = thin_plate_warp(other, start, end, WARP_CELLS), 0.1
-    swap = rng.random() < (0.8 if open_mouth else 0.5)
     final = points if swap else target
     return (
         warped if swap else image,
