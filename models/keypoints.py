@@ -54,18 +54,15 @@ def motion_scale(avatar_value: Any, initial_value: Any) -> Any:
 
 
 def inverse_2x2(matrix: Any) -> Any:
-    """Closed-form inverse of (..., 2, 2): ``torch.inverse`` has no ONNX export."""
-    a, b = matrix[..., 0, 0], matrix[..., 0, 1]
-    c, d = matrix[..., 1, 0], matrix[..., 1, 1]
-    determinant = a * d - b * c
-    adjugate: Any
-    if isinstance(matrix, np.ndarray):
-        adjugate = np.stack([np.stack([d, -b], -1), np.stack([-c, a], -1)], -2)
-    else:
-        import torch
-
-        adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
-    return adjugate / determinant[..., None, None]
+    """Closed-form inverse of (..., 2, 2): ``torch.inverse`` has no ONNX export. In few operations,
+    which is what small tensors cost a runtime."""
+    abcd = matrix.reshape(*matrix.shape[:-2], 4)
+    signs = [1.0, -1.0, -1.0, 1.0]
+    is_array = isinstance(matrix, np.ndarray)
+    sign = np.array(signs, matrix.dtype) if is_array else matrix.new_tensor(signs)
+    products = abcd * abcd[..., [3, 2, 1, 0]]
+    determinant = products[..., :1] - products[..., 1:2]
+    return (abcd[..., [3, 1, 2, 0]] * sign / determinant).reshape(matrix.shape)
 
 
 def _hull_area(value: Any) -> Any:

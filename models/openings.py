@@ -78,7 +78,7 @@ class _Seen(NamedTuple):
         axes = torch.stack([half, across], 2) / square[..., None]  # (B, 3, 2, 2)
         rows = torch.cat([axes, -(axes @ middle[..., None])], -1)
         edges = value[:, _EDGES].unflatten(1, (-1, 6))
-        along, down = (edges @ axes.mT + rows[:, :, None, :, 2]).unbind(-1)
+        along, down = (edges @ axes.transpose(2, 3) + rows[:, :, None, :, 2]).unbind(-1)
         heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 3, 6)
         return cls(rows, heights.unflatten(2, (2, 3)).mean(-1))
 
