@@ -71,16 +71,16 @@ class _Seen(NamedTuple):
     @classmethod
     def of(cls, value: Tensor) -> "_Seen":
         """Of landmarks (B, 48, 2)."""
-        corners = value[:, _CORNERS].unflatten(1, (-1, 2))  # (B, 3, 2, 2)
+        corners = value[:, _CORNERS].reshape(-1, len(_OPENINGS), 2, 2)  # (B, 3, 2, 2)
         middle, half = corners.mean(2), (corners[:, :, 1] - corners[:, :, 0]) / 2
         square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
         across = torch.stack([-half[..., 1], half[..., 0]], -1)
         axes = torch.stack([half, across], 2) / square[..., None]  # (B, 3, 2, 2)
         rows = torch.cat([axes, -(axes @ middle[..., None])], -1)
-        edges = value[:, _EDGES].unflatten(1, (-1, 6))
+        edges = value[:, _EDGES].reshape(-1, len(_OPENINGS), 6, 2)
         along, down = (edges @ axes.transpose(2, 3) + rows[:, :, None, :, 2]).unbind(-1)
         heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 3, 6)
-        return cls(rows, heights.unflatten(2, (2, 3)).mean(-1))
+        return cls(rows, heights.reshape(-1, len(_OPENINGS), 2, 3).mean(-1))
 
     def places(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Of points (3, n) or (B, 3, n), rows x, y, 1: their places along and down, (B, 3, n)."""
@@ -148,5 +148,6 @@ def uncarried(avatar: Tensor, driving: Tensor, size: int) -> tuple[Tensor, Tenso
     upper, lower = (edges * arch[:, :, None]).unbind(2)
     within = _inside(down, upper, lower, down.new_tensor(_ENDS)[:, None])
     # Closed lips give a quarter on their line.
-    within = (((within - 0.25) / 0.75).clamp(min=0) * changed).unflatten(2, (size, size))
+    within = ((within - 0.25) / 0.75).clamp(min=0) * changed
+    within = within.reshape(-1, len(_OPENINGS), size, size)
     return within[:, 2:], within[:, :2].amax(1, keepdim=True)

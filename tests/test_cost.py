@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from bench.cost import Limits, Node, heavy_nodes, limit_s, stage_of
 from bench.roofline import measure_peak, measure_stages
-from models.bundle import open_bundle
+from models.bundle import BUNDLES, open_bundle
 
 
 def written(path: Path, nodes: list, inputs: dict, output: tuple, weights: dict) -> Path:
@@ -105,3 +105,11 @@ def test_parts_add_up_to_the_whole_on_this_machine() -> None:
     assert sum(one.gmac for one in parts) == pytest.approx(frame.gmac)
     assert sum(one.limit_ms for one in parts) == pytest.approx(frame.limit_ms)
     assert all(one.ms > 0 and one.share > 0 for one in stages)
+
+
+@pytest.mark.skipif(not all(map(Path.is_dir, BUNDLES.values())), reason="nothing is shipped")
+@pytest.mark.parametrize(("name", "least", "most"), [("default", 2.2, 2.5), ("small", 0.6, 0.9)])
+def test_what_is_shipped_can_be_counted(name: str, least: float, most: float) -> None:
+    # A graph whose shapes ONNX cannot tell beforehand has no cost.
+    products = sum(node.macs for node in heavy_nodes(BUNDLES[name] / "frame.onnx"))
+    assert least < products / 1e9 < most
