@@ -52,8 +52,6 @@ _MOUTH = _Between(
     0.07,
 )
 _OPENINGS = (_eye("right", "outer", "inner"), _eye("left", "inner", "outer"), _MOUTH)
-
-
 _CORNERS = [point for between in _OPENINGS for point in between.corners]
 _EDGES = [point for between in _OPENINGS for point in between.edges]
 _SOFT = [between.soft for between in _OPENINGS]
@@ -123,6 +121,7 @@ def _side_of(name: str) -> int:
 
 
 _SIDE_OF = [_side_of(name) for name in NAMES]
+# How far beyond the edges paint goes first, and how softly that ends, in half widths.
 _MARGINS = [[-SEAM, SEAM], [-SEAM, SEAM], [0.0, 0.0]]
 _ENDS = [0.08, 0.08, 0.04]
 
