@@ -87,6 +87,13 @@ class _Seen(NamedTuple):
         return along, down
 
 
+def _edges(heights: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
+    """Both parabolas of ``heights`` (B, 3, 2) at places ``along`` (B, 3, n), (B, 3, n) each."""
+    arch = (1 - along.square()).clamp(min=0)
+    upper, lower = (heights[..., None] * arch[:, :, None]).unbind(2)
+    return upper, lower
+
+
 def sides(value: Tensor, points: Tensor) -> Tensor:
     """How much each of the keypoints (B, 48, 2) rules at points (3, n) or (B, 3, n), by the side
     that they are on: (B, 48, n), 0..1.
@@ -97,8 +104,7 @@ def sides(value: Tensor, points: Tensor) -> Tensor:
     """
     seen = _Seen.of(value)
     along, down = seen.places(points)
-    arch = (1 - along.square()).clamp(min=0)
-    upper, lower = (seen.heights[..., None] * arch[:, :, None]).unbind(2)
+    upper, lower = _edges(seen.heights, along)
     soft = down.new_tensor(_SOFT)[:, None]
     above = torch.sigmoid(((upper + lower) / 2 - down) / soft)
     inside = _inside(down, upper, lower, soft)
@@ -137,14 +143,12 @@ def uncarried(avatar: Tensor, driving: Tensor, size: int) -> tuple[Tensor, Tenso
     seen = _Seen.of(torch.cat([avatar, driving]))
     own, driven = seen.heights.chunk(2)
     along, down = (one.chunk(2)[1] for one in seen.places(cells(size, driving)))
-    arch = (1 - along.square()).clamp(min=0)
     # Against the driver's opening for mouths and the avatar's for eyes.
     before, after = own[:, :, 1] - own[:, :, 0], driven[:, :, 1] - driven[:, :, 0]
     opened = 1 - before[:, 2:] / after[:, 2:].clamp(min=0.02)
     shut = ((before - after)[:, :2] / before[:, :2].clamp(min=0.1) - 0.4) / 0.5
     changed = torch.cat([shut, opened], 1).clamp(0, 1)[..., None]
-    edges = driven[..., None] + down.new_tensor(_MARGINS)[..., None]
-    upper, lower = (edges * arch[:, :, None]).unbind(2)
+    upper, lower = _edges(driven + down.new_tensor(_MARGINS), along)
     within = _inside(down, upper, lower, down.new_tensor(_ENDS)[:, None])
     # Closed lips give a quarter on their line.
     within = ((within - 0.25) / 0.75).clamp(min=0) * changed

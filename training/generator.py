@@ -200,7 +200,7 @@ def train_generator(
 
 
 def student(teacher: CompactModel, variant: str) -> CompactModel:
-    """A model of another size, with those of the teacher's weights that fit."""
+    """A model of another size, with those of the teacher's weights that fit as they are."""
     model = CompactModel(variant)
     own = model.state_dict()
     fitting = {n: v for n, v in teacher.state_dict().items() if v.shape == own[n].shape}
@@ -212,23 +212,21 @@ def widened(model: CompactModel, variant: str) -> CompactModel:
     """A wider model that does what ``model`` does: the channels that are new see all that there is,
     but nothing that was there before listens to them yet (as Net2Net, Chen et al. 2016, arXiv
     1511.05641, with zeros instead of copies, which would all learn the same)."""
-    wide = CompactModel(variant)
+    wide = student(model, variant)
     state = model.state_dict()
     for name, new in wide.state_dict().items():
         old = state[name]
-        if new.shape == old.shape:
-            new.copy_(old)
-            continue
         if new.ndim == 1:
             new[: len(old)] = old
-            continue
-        outputs, inputs = old.shape[:2]
-        new[:outputs] = 0
-        # Going up, what comes from below is followed by as many channels as come out.
-        below = inputs - outputs if name.startswith("motion.up") else inputs
-        new[:outputs, :below] = old[:, :below]
-        beside = new.shape[1] - new.shape[0] if name.startswith("motion.up") else below
-        new[:outputs, beside : beside + inputs - below] = old[:, below:]
+        elif new.shape != old.shape:
+            outputs, inputs = old.shape[:2]
+            places = torch.arange(inputs)
+            if name.startswith("motion.up"):
+                # What comes from below is followed by as many channels as come out.
+                below = inputs - outputs
+                places[below:] += new.shape[1] - new.shape[0] - below
+            new[:outputs] = 0
+            new[:outputs, places] = old
     return wide.eval()
 
 
