@@ -34,13 +34,15 @@ PARTS = ("reference", "pipeline", "roofline", "growth")
 """In this order: bundles made for the first are used by the others."""
 AVATARS = (1, 4, 16)
 STREAMS = (1, 2, 3, 4)
+SECONDS = 10.0
+NETWORK = "vox-256"
 
 
 def measure(
     parts: Sequence[str],
     folder: Path,
-    seconds: float = 10.0,
-    network: str = "vox-256",
+    seconds: float = SECONDS,
+    network: str = NETWORK,
     report: Callable[[str], object] = print,
 ) -> Figures:
     """Plain values, for JSON. ``seconds``: of each run of the pipeline; the rest goes by it.
@@ -48,7 +50,7 @@ def measure(
     machine = this_machine()
     figures: Figures = {
         "date": datetime.now().astimezone().isoformat(timespec="minutes"),
-        "command": shlex.join(["python", "-m", "bench.figures", *sys.argv[1:]]),
+        "command": again(parts, seconds, network),
         "machine": str(machine),
         "versions": versions(),
     }
@@ -142,6 +144,18 @@ def _growth(
     return found
 
 
+def again(parts: Sequence[str], seconds: float, network: str) -> str:
+    """The command that measures the same, whatever it is written to."""
+    words = ["python", "-m", "bench.figures"]
+    if set(parts) != set(PARTS):
+        words += [word for part in parts for word in ("--part", part)]
+    if seconds != SECONDS:
+        words += ["--seconds", f"{seconds:g}"]
+    if network != NETWORK:
+        words += ["--network", network]
+    return shlex.join(words)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure or read, then write; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.figures", description=__doc__)
@@ -156,10 +170,14 @@ def main(argv: list[str] | None = None) -> int:
         "--part", action="append", choices=PARTS, default=[], help="default: all of them"
     )
     parser.add_argument(
-        "--seconds", type=float, default=10.0, metavar="N", help="of a pipeline's run (default 10)"
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        metavar="N",
+        help="of a pipeline's run (default 10)",
     )
     parser.add_argument(
-        "--network", default="vox-256", help="of the reference: a name in config/ or a YAML file"
+        "--network", default=NETWORK, help="of the reference: a name in config/ or a YAML file"
     )
     parser.add_argument("--note", help="a warning to stand with the figures")
     arguments = parser.parse_args(argv)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from realtime.avatar import Avatar
     from realtime.engine import Engine
     from realtime.frame import Image
-    from training.evaluate import ClipMeasures, Driver, Sampling
+    from training.driver import Driver, Sampling
+    from training.evaluate import ClipMeasures
 
 CELL_PX = 192
 """Side of a picture on the contact sheet."""
@@ -66,7 +67,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from config.schema import load_settings
     from realtime.engine import open_engine
-    from training.evaluate import Sampling, find_clips, measure, medians
+    from training.driver import Sampling, find_clips
+    from training.evaluate import measure, medians
     from training.landmarker import NAME, Landmarker
 
     settings = load_settings(None, arguments.settings)
@@ -137,7 +139,7 @@ def _drivers(
 ) -> "list[Driver]":
     from tqdm import tqdm
 
-    from training.evaluate import look_through
+    from training.driver import look_through
 
     looks = look_through(clips, engine, settings, sampling)
     drivers: list[Driver] = []
@@ -153,7 +155,7 @@ def _drivers(
 
 def _pictures(folder: Path | None, engine: "Engine", settings: "Settings") -> "list[Avatar]":
     """The avatars of a folder; none where none is given."""
-    from training.evaluate import load_pictures
+    from training.driver import load_pictures
 
     if folder is None:
         return []
@@ -172,7 +174,7 @@ def _portraits(
     drivers: "Sequence[Driver]", engine: "Engine", sampling: "Sampling"
 ) -> "list[Avatar]":
     """For each clip the person of another one."""
-    from training.evaluate import other_person, portrait
+    from training.driver import other_person, portrait
 
     others = [other_person(drivers, number) for number in range(len(drivers))]
     for driver, other in zip(drivers, others, strict=True):

@@ -23,17 +23,15 @@ from realtime.engine import Engine, open_engine
 from realtime.performer import perform
 from training import face_mesh, landmarker
 from training.data import identities_of
-from training.evaluate import (
-    ClipMeasures,
+from training.driver import (
     Driver,
     Sampling,
     find_clips,
     load_pictures,
     look_through,
-    measure,
-    medians,
     other_person,
 )
+from training.evaluate import ClipMeasures, measure, medians
 from training.landmarker import Landmarker
 from training.measures import MOVEMENTS, follow, movements
 

@@ -11,7 +11,7 @@ import torch
 
 from bench import gpu
 from bench.crowd import in_a_process
-from bench.figures import main
+from bench.figures import NETWORK, PARTS, SECONDS, again, main
 from bench.scaling import thread_counts, time_network
 from bench.synthetic import published_model
 from bench.tables import refreshed, tables
@@ -138,6 +138,13 @@ def test_figures_are_read_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
         found = capsys.readouterr().err
         assert part in found
         assert found.count("\n") == 1
+
+
+def test_the_command_says_what_was_measured_and_not_where_it_was_written() -> None:
+    assert again(PARTS, SECONDS, NETWORK) == "python -m bench.figures"
+    told = again(("reference", "growth"), 2.5, "my net.yaml")
+    parts = "--part reference --part growth --seconds 2.5 --network 'my net.yaml'"
+    assert told == f"python -m bench.figures {parts}"
 
 
 def test_threads_double_up_to_what_there_is() -> None:

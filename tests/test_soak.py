@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bench import soak
-from bench.soak import Cable, Ledger, Row, Soak
+from bench.ledger import Ledger, Row, Soak
+from bench.soak import Cable
 from config.errors import SourceError
 from realtime.crop import Crop
 from realtime.frame import Frame

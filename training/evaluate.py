@@ -10,26 +10,22 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from config.errors import AvatarError, SourceError
 from config.schema import Settings, TrackingSettings
-from realtime.assembly import PICTURES
-from realtime.avatar import TIGHTEST, Avatar, load_avatar
+from realtime.avatar import Avatar
 from realtime.crop import Crop
 from realtime.engine import Engine
-from realtime.face import Face, open_tracker
-from realtime.frame import Frame, Image
-from realtime.neutral import find_neutral
+from realtime.face import open_tracker
+from realtime.frame import Image
 from realtime.planes import still_keypoints
 from realtime.puppeteer import Puppeteer
 from realtime.speech import sound_of
 from realtime.tells import Watcher
-from realtime.video import VideoFile
-from training.data import identities_of
+from training.driver import Driver, Sampling, frames_of, neutral_frame
 from training.landmarker import NAME, Landmarker
 from training.measures import (
     LANDMARKS_68,
@@ -48,16 +44,6 @@ from training.warp import thin_plate_warp
 
 SIZE = 256
 """All pictures are measured at this size, pixels."""
-VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
-
-
-class Sampling(NamedTuple):
-    """How much of each clip is used."""
-
-    max_frames: int = 300
-    """The clip's first so many frames drive."""
-    every: int = 2
-    """Every so manieth of them is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,89 +119,6 @@ class ClipMeasures:
         return about | {"self": asdict(self.own), "cross": asdict(self.cross)}
 
 
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """A clip that was looked through once."""
-
-    name: str
-    path: Path
-    person: str
-    neutral: int
-    """Number of its most neutral frame."""
-    face: Face
-    """The face in it."""
-    view: Crop
-    """The square that is measured, fixed for the clip."""
-
-
-def find_clips(folder: Path) -> list[Path]:
-    """The videos in a folder and in its folders, by name. Raises SourceError without any."""
-    if not folder.is_dir():
-        raise SourceError(f"--clips {folder}: there is no such folder; name one that holds videos")
-    found = [*folder.glob("*"), *folder.glob("*/*")]
-    clips = sorted(path for path in found if path.suffix.lower() in VIDEOS)
-    if not clips:
-        raise SourceError(f"--clips {folder}: no video in it ({', '.join(VIDEOS)})")
-    return clips
-
-
-def look_through(
-    clips: Sequence[Path], engine: Engine, settings: Settings, sampling: Sampling
-) -> Iterator[Driver | str]:
-    """For each clip what is needed to begin, or why it cannot be used.
-
-    A square clip is taken as it is framed; of others the square around the neutral face.
-    """
-    people = {folder: identities_of(folder) for folder in {path.parent.parent for path in clips}}
-    for path in clips:
-        name = path.parent.name if path.stem == "video" else path.stem
-        tracker = open_tracker(settings.tracking, engine)
-        try:
-            found = find_neutral(_frames(path, sampling), tracker)
-            first = next(_frames(path, sampling)).image
-        except SourceError as error:
-            yield str(error)
-            continue
-        if found is None:
-            yield f"{path}: no face in its first {sampling.max_frames} frames"
-            continue
-        square = first.shape[0] == first.shape[1]
-        around = Crop.around(found[1].landmarks).within(first, TIGHTEST)
-        view = Crop.whole(first) if square else around
-        person = people[path.parent.parent].get(name, name)
-        yield Driver(name, path, person, *found, view)
-
-
-def load_pictures(folder: Path, engine: Engine, settings: Settings) -> Iterator[Avatar | str]:
-    """Each picture of a folder as an avatar, or why it cannot be one. Raises AvatarError."""
-    if not folder.is_dir():
-        raise AvatarError(f"--avatars {folder}: there is no such folder; name one with pictures")
-    tracker = open_tracker(settings.tracking, engine)
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in PICTURES:
-            try:
-                yield load_avatar(path, tracker, engine.bundle.output_size)
-            except AvatarError as error:
-                yield str(error)
-
-
-def portrait(driver: Driver, engine: Engine, sampling: Sampling) -> Avatar:
-    """A clip's most neutral frame as an avatar."""
-    image = _frame(driver, sampling).image
-    crop = Crop.around(driver.face.landmarks).within(image, TIGHTEST)
-    return Avatar(driver.name, crop.cut(image, engine.bundle.output_size))
-
-
-def other_person(drivers: Sequence[Driver], number: int) -> Driver:
-    """Whom driver ``number`` drives where no avatars are given: the next one who is not himself.
-
-    Himself where there is nobody else.
-    """
-    others = [*drivers[number + 1 :], *drivers[:number]]
-    driver = drivers[number]
-    return next((one for one in others if one.person != driver.person), driver)
-
-
 def measure(
     driver: Driver,
     avatar: Avatar,
@@ -227,7 +130,7 @@ def measure(
     """Both measures with one clip. Raises SourceError, EngineError, AvatarError."""
     # Cut at the size of the results, and reduced like them: what that softens, it softens in all.
     side = engine.bundle.output_size
-    views = [_at_size(driver.view.cut(f.image, side)) for f in _frames(driver.path, sampling)]
+    views = [_at_size(driver.view.cut(f.image, side)) for f in frames_of(driver.path, sampling)]
     chosen = list(range(0, len(views), sampling.every))
     meshes = landmarker.film(views[number] for number in chosen)
     found = np.isfinite(meshes).all((1, 2))
@@ -286,23 +189,10 @@ def _median(values: Sequence[Any]) -> Any:
     return float(np.median(told)) if told else math.nan
 
 
-def _frames(path: Path, sampling: Sampling) -> Iterator[Frame]:
-    source = VideoFile(path, clock=lambda: 0.0)
-    try:
-        yield from itertools.islice(iter(source.read, None), sampling.max_frames)
-    finally:
-        source.close()
-
-
-def _frame(driver: Driver, sampling: Sampling) -> Frame:
-    """The driver's neutral frame."""
-    return next(itertools.islice(_frames(driver.path, sampling), driver.neutral, None))
-
-
 def _copies(driver: Driver, engine: Engine, sampling: Sampling) -> list[Image]:
     """The clip made again from its first frame, every measured frame."""
     results = []
-    frames = itertools.islice(_frames(driver.path, sampling), 0, None, sampling.every)
+    frames = itertools.islice(frames_of(driver.path, sampling), 0, None, sampling.every)
     for number, frame in enumerate(frames):
         picture = driver.view.cut(frame.image, engine.bundle.output_size)
         if number == 0:
@@ -320,13 +210,13 @@ def _driven(
     tracker = open_tracker(settings.tracking, engine)
     puppeteer = Puppeteer(engine, tracker, replace(settings, output=output))
     puppeteer.set_avatar(avatar)
-    puppeteer.take_reference(replace(_frame(driver, sampling), captured_at=0.0), driver.face)
-    return [_at_size(puppeteer.step(frame).result) for frame in _frames(driver.path, sampling)]
+    puppeteer.take_reference(replace(neutral_frame(driver, sampling), captured_at=0.0), driver.face)
+    return [_at_size(puppeteer.step(frame).result) for frame in frames_of(driver.path, sampling)]
 
 
 def _tells(driver: Driver, driven: list[Image], sampling: Sampling) -> dict[str, float]:
     tracker, watcher = open_tracker(TrackingSettings()), Watcher()
-    for frame, result in zip(_frames(driver.path, sampling), driven, strict=True):
+    for frame, result in zip(frames_of(driver.path, sampling), driven, strict=True):
         face = tracker.track(result, frame.captured_at)
         watcher.see(result, face.landmarks if face else None, frame.captured_at)
     return {one.name: one.value for one in watcher.tells(sound_of(driver.path))}
