@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.details import Details
 from models.eyes import EyeReader
 from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
 from models.hair import Hair
@@ -22,7 +23,7 @@ from models.keypoints import Keypoints, inverse_2x2
 from models.landmark_detector import LandmarkDetector, local_affine
 from models.landmarks import COUNT, NAMES
 from models.layers import Residual, conv, doubled
-from models.openings import sides, uncarried
+from models.openings import Openings, sides
 
 VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
 """Channels of dense motion and painter, against the medium ones: about 1, 3 and 7 GMAC a frame."""
@@ -228,7 +229,7 @@ class Painter(nn.Module):
     start: Tensor
     enlarge: Tensor
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, details: bool = False) -> None:
         super().__init__()
         a, b = _widths(width, 64, 96)
         self.pose = nn.Conv2d(COUNT, 24, 1)
@@ -239,6 +240,7 @@ class Painter(nn.Module):
         self.after = nn.Sequential(Residual(a), Residual(a))
         # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
         self.paint = nn.Sequential(conv(a, a), nn.Conv2d(a, 4 * 16, 3, 1, 1))
+        self.details = Details(a) if details else None
         # Constants, not weights: of red, green, blue and alpha, and to enlarge cells to pixels.
         start = torch.tensor([0.0, 0.0, 0.0, 1.0]).reshape(1, 4, 1, 1)
         self.register_buffer("start", start, persistent=False)
@@ -260,12 +262,16 @@ class Painter(nn.Module):
         pose = near(driving.value, narrow, size)
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + doubled(self.up(self.down(x))))
-        painted = F.pixel_shuffle(self.paint(x).float(), 4)  # (B, 4, 256, 256)
+        logits = self.paint(x).float()  # (B, 4 * 16, 64, 64)
         # A mouth that was closed has no inside to carry: there paint goes first, and it is dark.
         # Nor has an eye that was open a shut lid.
-        mouth, seams = uncarried(avatar_keypoints.value, driving.value, size)
+        openings = Openings.of(avatar_keypoints.value, driving.value)
+        mouth, seams = openings.uncarried(size)
         gates = torch.cat([mouth * MOUTH_SHADE, mouth * MOUTH_GATE + seams * SEAM_GATE], 1)
         gates = product(product(self.enlarge, gates), self.enlarge.T)  # (B, 2, 256, 256)
+        if self.details is not None:
+            logits = logits + self.details(x, driving.value, openings)
+        painted = F.pixel_shuffle(logits, 4)  # (B, 4, 256, 256)
         rgba = torch.sigmoid(painted + self.start - gates[:, [0, 0, 0, 1]])
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
         moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
@@ -276,7 +282,7 @@ class CompactModel(nn.Module):
     """The whole compact network, with the same face as ``FirstOrderModel``.
 
     ``variant``, one of ``VARIANTS``, is its size; the networks that find landmarks and the one that
-    looks at an avatar once are the same in all.
+    looks at an avatar once are the same in all. ``details``: eyes and mouth are painted near by.
     """
 
     family = "compact"
@@ -292,7 +298,7 @@ class CompactModel(nn.Module):
     template: Tensor
     """(48, 2), the mean face that jacobians are measured against."""
 
-    def __init__(self, variant: str = "m") -> None:
+    def __init__(self, variant: str = "m", details: bool = False) -> None:
         super().__init__()
         self.variant = variant
         width = VARIANTS[variant]
@@ -300,7 +306,7 @@ class CompactModel(nn.Module):
         self.eyes = EyeReader()
         self.encoder = AvatarEncoder()
         self.motion = DenseMotion(width)
-        self.painter = Painter(width)
+        self.painter = Painter(width, details)
         self.register_buffer("template", torch.zeros(COUNT, 2))
 
     @classmethod
@@ -308,7 +314,8 @@ class CompactModel(nn.Module):
         """The model, of whichever size, that has the weights ``state``. Raises RuntimeError where
         there is none."""
         sizes = {_widths(width, 64)[0]: name for name, width in VARIANTS.items()}
-        model = cls(sizes.get(len(state.get("painter.enter.0.weight", ())), "m"))
+        variant = sizes.get(len(state.get("painter.enter.0.weight", ())), "m")
+        model = cls(variant, any(name.startswith("painter.details.") for name in state))
         model.load_state_dict(state)
         return model
 

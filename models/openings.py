@@ -132,25 +132,51 @@ _MARGINS = [[-SEAM, SEAM], [-SEAM, SEAM], [0.0, 0.0]]
 _ENDS = [0.08, 0.08, 0.04]
 
 
-def uncarried(avatar: Tensor, driving: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Where the driving face shows what no pixel of the avatar can, (B, 1, size, size) each, 0..1:
-    more of the inside of its mouth, and the seam of eyes that are shut, or nearly. Both faces as
-    landmarks (B, 48, 2).
+class Openings(NamedTuple):
+    """What of eyes and mouth is open in two faces."""
 
-    Between the lids of a shut eye, a flow of cells would still carry a sliver of the open one.
-    """
-    # Both faces at once: small tensors cost a runtime by their number.
-    seen = _Seen.of(torch.cat([avatar, driving]))
-    own, driven = seen.heights.chunk(2)
-    along, down = (one.chunk(2)[1] for one in seen.places(cells(size, driving)))
-    # Against the driver's opening for mouths and the avatar's for eyes.
-    before, after = own[:, :, 1] - own[:, :, 0], driven[:, :, 1] - driven[:, :, 0]
-    opened = 1 - before[:, 2:] / after[:, 2:].clamp(min=0.02)
-    shut = ((before - after)[:, :2] / before[:, :2].clamp(min=0.1) - 0.4) / 0.5
-    changed = torch.cat([shut, opened], 1).clamp(0, 1)[..., None]
-    upper, lower = _edges(driven + down.new_tensor(_MARGINS), along)
-    within = _inside(down, upper, lower, down.new_tensor(_ENDS)[:, None])
-    # Closed lips give a quarter on their line.
-    within = ((within - 0.25) / 0.75).clamp(min=0) * changed
-    within = within.reshape(-1, len(_OPENINGS), size, size)
-    return within[:, 2:], within[:, :2].amax(1, keepdim=True)
+    own: Tensor
+    """(B, 3, 2), the avatar's: as ``_Seen.heights``."""
+    driven: Tensor
+    """(B, 3, 2), the driving one's."""
+    rows: Tensor
+    """(B, 3, 2, 3), of the driving one: as ``_Seen.rows``."""
+
+    @classmethod
+    def of(cls, avatar: Tensor, driving: Tensor) -> "Openings":
+        """Of landmarks (B, 48, 2) each."""
+        # Both faces at once: small tensors cost a runtime by their number.
+        seen = _Seen.of(torch.cat([avatar, driving]))
+        own, driven = seen.heights.chunk(2)
+        return cls(own, driven, seen.rows.chunk(2)[1])
+
+    def uncarried(self, size: int) -> tuple[Tensor, Tensor]:
+        """Where the driving face shows what no pixel of the avatar can, (B, 1, size, size) each,
+        0..1: more of the inside of its mouth, and the seam of eyes that are shut, or nearly.
+
+        Between the lids of a shut eye, a flow of cells would still carry a sliver of the open one.
+        """
+        along, down = _Seen(self.rows, self.driven).places(cells(size, self.own))
+        # Against the driver's opening for mouths and the avatar's for eyes.
+        before, after = (one[..., 1] - one[..., 0] for one in (self.own, self.driven))
+        opened = 1 - before[:, 2:] / after[:, 2:].clamp(min=0.02)
+        shut = ((before - after)[:, :2] / before[:, :2].clamp(min=0.1) - 0.4) / 0.5
+        changed = torch.cat([shut, opened], 1).clamp(0, 1)[..., None]
+        upper, lower = _edges(self.driven + down.new_tensor(_MARGINS), along)
+        within = _inside(down, upper, lower, down.new_tensor(_ENDS)[:, None])
+        # Closed lips give a quarter on their line.
+        within = ((within - 0.25) / 0.75).clamp(min=0) * changed
+        within = within.reshape(-1, len(_OPENINGS), size, size)
+        return within[:, 2:], within[:, :2].amax(1, keepdim=True)
+
+    def seen_from(self, which: slice, points: Tensor) -> Tensor:
+        """How places (B, n, 3, m), rows x, y, 1, lie in those n openings that ``which`` chooses of
+        right eye, left eye, mouth: (B, n, 5, m).
+
+        Along, below the upper edge and above the lower one, in half widths, -2..2; then how far
+        down the avatar's own edges are there.
+        """
+        along, down = product(self.rows[:, which], points).unbind(2)
+        upper, lower = _edges(self.driven[:, which], along)
+        own = _edges(self.own[:, which], along)
+        return torch.stack([along, down - upper, lower - down, *own], 2).clamp(-2, 2)

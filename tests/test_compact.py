@@ -17,7 +17,7 @@ from models.head import HAIR, MEAN_SHAPE  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
 from models.landmark_detector import local_affine  # noqa: E402
 from models.landmarks import COUNT, INDEX, MIRROR, NAMES  # noqa: E402
-from models.openings import uncarried  # noqa: E402
+from models.openings import Openings  # noqa: E402
 from realtime.pose import Pose, turn  # noqa: E402
 
 
@@ -211,6 +211,12 @@ def mouth(gap: float, tilt: float = 0.0) -> torch.Tensor:
     cos, sin = math.cos(tilt), math.sin(tilt)
     turned = value @ torch.tensor([[cos, sin], [-sin, cos]])
     return (turned + torch.tensor([0.0, 0.3]))[None]
+
+
+def uncarried(
+    avatar: torch.Tensor, driving: torch.Tensor, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return Openings.of(avatar, driving).uncarried(size)
 
 
 @pytest.mark.parametrize("tilt", [0.0, 0.4])

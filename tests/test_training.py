@@ -17,6 +17,7 @@ from training import pairs  # noqa: E402
 from training.data import SIZE, Portraits, load_clips, load_portraits  # noqa: E402
 from training.generator import (  # noqa: E402
     LossWeights,
+    detailed,
     mean_face,
     student,
     train_generator,
@@ -276,6 +277,23 @@ def test_the_generator_trains_and_leaves_its_judges_alone(
         "critic",
     }
     assert all(torch.isfinite(value).all() for value in trained.values())
+
+
+@needs_weights
+def test_details_are_learnt_and_all_else_stays(
+    tmp_path: Path, portraits: Portraits, drawn: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    known = read_model(DEFAULT_WEIGHTS)
+    model = detailed(known)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    material = pairs.gather(portraits, mattes(portraits), drawn, [])
+    seen = _figures_on_one_batch(monkeypatch, "training.generator", 12)
+    train_generator(model, material, tmp_path, Schedule(minutes=9), 2, only_details=True)
+    changed = {n for n, value in model.state_dict().items() if not value.equal(before[n])}
+    assert changed
+    assert all(name.startswith("painter.details.") for name in changed)
+    assert 0 < seen[-1]["painted"] < 0.97 * seen[0]["painted"]
 
 
 def test_two_readings_agree_on_a_picture_and_its_mirror_image() -> None:

@@ -1,9 +1,9 @@
 """``python -m training STAGE --run DIR``: from portraits and clips to a bundle, stage by stage.
 
 ``detector`` (landmarks), ``eyes`` (the same, near by), ``generator`` (needs both, or a whole model
-to start from), ``bundle`` (export). ``finder``, the face finder, and ``avatar``, fine-tuning on one
-person, stand by themselves. Each stage may be killed at any moment and goes on when the same
-command is given again.
+to start from), ``details`` (eyes and mouth, painted near by), ``bundle`` (export). ``finder``, the
+face finder, and ``avatar``, fine-tuning on one person, stand by themselves. Each stage may be
+killed at any moment and goes on when the same command is given again.
 """
 
 import argparse
@@ -21,20 +21,22 @@ from models.compact import VARIANTS, CompactModel
 from realtime.face import open_tracker
 from realtime.finder import WEIGHTS
 from training import pairs
-from training.data import Portraits, load_clips, load_portraits
+from training.data import Clip, Portraits, load_clips, load_portraits
 from training.drawn import drawn_clips
 from training.eyes import train_eyes
 from training.finder import People, train_finder, write_finder
-from training.generator import mean_face, student, train_generator, widened
+from training.generator import detailed, mean_face, student, train_generator, widened
 from training.keypoints import Faces, evaluate_detector, gather, train_detector
 from training.loop import Schedule
 from training.matte import mattes
 from training.personal import LEARNING_RATE, fine_tune, read_person
 from training.weights import DEFAULT_WEIGHTS, NAME, load, read_model, write_weights
 
-STAGES = "detector", "eyes", "generator", "bundle", "finder", "avatar"
+STAGES = "detector", "eyes", "generator", "details", "bundle", "finder", "avatar"
 DRAWN = (300, 10)
 """Drawn people, and frames of each."""
+NETWORK = "model.pt"
+"""The whole network, in the run's folder."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
                 _eyes(arguments)
             case "generator":
                 _generator(arguments)
+            case "details":
+                _details(arguments)
             case "bundle":
                 _bundle(arguments)
             case "finder":
@@ -147,23 +151,47 @@ def _generator(arguments: argparse.Namespace) -> None:
             )
     train_generator(
         model,
-        pairs.gather(
-            portraits,
-            mattes(portraits, arguments.run / "mattes.npy"),
-            clips,
-            drawn_clips(*DRAWN, arguments.run / "drawn.npz"),
-        ),
+        _material(arguments, portraits, clips),
         arguments.run / "generator",
         _schedule(arguments),
         arguments.batch,
         arguments.compile,
         teacher=teacher,
     )
-    torch.save(model.cpu().state_dict(), arguments.run / "model.pt")
+    torch.save(model.cpu().state_dict(), arguments.run / NETWORK)
+
+
+def _details(arguments: argparse.Namespace) -> None:
+    portraits = load_portraits(_given(arguments, "portraits"))
+    clips = load_clips(_given(arguments, "clips"))
+    model = read_model(arguments.start_from or arguments.run / NETWORK)
+    if model.painter.details is None:
+        model = detailed(model)
+    train_generator(
+        model,
+        _material(arguments, portraits, clips),
+        arguments.run / "details",
+        _schedule(arguments),
+        arguments.batch,
+        arguments.compile,
+        only_details=True,
+    )
+    torch.save(model.cpu().state_dict(), arguments.run / NETWORK)
+
+
+def _material(
+    arguments: argparse.Namespace, portraits: Portraits, clips: list[Clip]
+) -> pairs.Material:
+    return pairs.gather(
+        portraits,
+        mattes(portraits, arguments.run / "mattes.npy"),
+        clips,
+        drawn_clips(*DRAWN, arguments.run / "drawn.npz"),
+    )
 
 
 def _bundle(arguments: argparse.Namespace) -> None:
-    _export(read_model(arguments.run / "model.pt"), arguments)
+    _export(read_model(arguments.run / NETWORK), arguments)
 
 
 def _export(model: CompactModel, arguments: argparse.Namespace) -> None:

@@ -15,7 +15,9 @@ from models.landmarks import indices
 
 SIDE = 32
 """Pixels of the crop that it sees, a mouth about 20 of them wide: a band of teeth, but not single
-ones. Where it saw those, it was given combs, whose gaps stood still in the picture."""
+ones. Where it saw those, it was given combs, of the painter's cells, that stood still."""
+NEAR_SIDE = 64
+"""The same of one that sees single teeth."""
 REACH = 1.5
 """Side of the crop against the width of the mouth."""
 OPEN = 0.25
@@ -26,10 +28,12 @@ _GAP = indices("inner_lip_upper", "inner_lip_lower")
 
 
 class MouthCritic(nn.Module):
-    """(B, 3, 32, 32) RGB 0..1 -> (B, 8, 8): above 0 where it takes a patch for real."""
+    """(B, 3, side, side) RGB 0..1 -> (B, side / 4, side / 4): above 0 where it takes a patch for
+    real."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: int = SIDE) -> None:
         super().__init__()
+        self.side = side
         layers: list[nn.Module] = []
         for before, after in ((3, 48), (48, 96)):
             layers += [spectral_norm(nn.Conv2d(before, after, 4, 2, 1)), nn.LeakyReLU(0.2)]
@@ -44,7 +48,7 @@ class MouthCritic(nn.Module):
         """Its own loss, and the generator's, of pictures (B, 3, H, W) made and real, whose face is
         at ``landmarks`` (B, 48, 2), -1..1. Neither loss trains the other's network."""
         weight = _openness(landmarks)
-        made, true = mouths(image, landmarks), mouths(real, landmarks)
+        made, true = (mouths(x, landmarks, self.side) for x in (image, real))
         own = F.relu(1 - self(true)) + F.relu(1 + self(made.detach()))
         self.requires_grad_(False)
         fooled = -self(made)
@@ -52,14 +56,14 @@ class MouthCritic(nn.Module):
         return (own * weight).mean(), (fooled * weight).mean()
 
 
-def mouths(image: Tensor, landmarks: Tensor) -> Tensor:
-    """The surroundings of the mouth (B, 3, 32, 32), upright as the mouth is, of pictures (B, 3, H,
-    W) with faces at ``landmarks`` (B, 48, 2)."""
+def mouths(image: Tensor, landmarks: Tensor, side: int = SIDE) -> Tensor:
+    """The surroundings of the mouth (B, 3, side, side), upright as the mouth is, of pictures (B, 3,
+    H, W) with faces at ``landmarks`` (B, 48, 2)."""
     corners = landmarks[:, _CORNERS]
     centre = landmarks[:, _CORNERS + _GAP].mean(1, keepdim=True)
     along = (corners[:, 1] - corners[:, 0]) / 2 * REACH
     axes = torch.stack([along, torch.stack([-along[:, 1], along[:, 0]], -1)], 1)
-    return F.avg_pool2d(cut(image, centre, axes, 2 * SIDE, 2 * SIDE), 2)
+    return F.avg_pool2d(cut(image, centre, axes, 2 * side, 2 * side), 2)
 
 
 def _openness(landmarks: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from models.keypoints import Keypoints
 from models.landmark_detector import LandmarkDetector
 from models.landmarks import indices
 from realtime.crop import READ_RATIO
-from training.critic import MouthCritic
+from training.critic import NEAR_SIDE, SIDE, MouthCritic
 from training.eyes import eye_loss
 from training.keypoints import GAP_WEIGHTS, GAPS
 from training.loop import Schedule, train
@@ -109,17 +109,23 @@ def train_generator(
     compiled: bool = False,
     weights: LossWeights | None = None,
     teacher: CompactModel | None = None,
+    only_details: bool = False,
 ) -> CompactModel:
     """Train encoder, motion and painter of ``model`` into ``run``; detector and eyes stay.
 
     ``compiled``: by TorchInductor, which takes minutes and then saves about a fifth of each step.
     ``teacher``: a larger model, whose flow and paint are to be imitated besides (Hinton et al.
-    2015, arXiv 1503.02531); its encoder is taken over as it is.
+    2015, arXiv 1503.02531); its encoder is taken over as it is. ``only_details``: all but what
+    paints eyes and mouth near by stays as it is.
     """
     weigh = weights or LossWeights()
-    networks = {"motion": model.motion, "painter": model.painter}
+    networks: dict[str, nn.Module] = {"motion": model.motion, "painter": model.painter}
     fixed: list[nn.Module] = [model.detector, model.eyes]
-    if teacher is None:
+    details = model.painter.details
+    if only_details and details is not None:
+        networks = {"details": details}
+        fixed += [model.encoder, model.motion, model.painter]
+    elif teacher is None:
         networks["encoder"] = model.encoder
     else:
         model.encoder.load_state_dict(teacher.encoder.state_dict())
@@ -129,7 +135,9 @@ def train_generator(
             one.to(schedule.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for part in fixed:
         part.eval().requires_grad_(False)
-    critic = MouthCritic()
+    for network in networks.values():
+        network.requires_grad_(True)
+    critic = MouthCritic(NEAR_SIDE if only_details else SIDE)
     trained = nn.ModuleDict({**networks, "critic": critic})
     judge = _Judge(model.detector)
     pyramid, edges = _pyramid, _edges
@@ -204,13 +212,18 @@ def train_generator(
     return model.eval()
 
 
-def student(teacher: CompactModel, variant: str) -> CompactModel:
+def student(teacher: CompactModel, variant: str, details: bool = False) -> CompactModel:
     """A model of another size, with those of the teacher's weights that fit as they are."""
-    model = CompactModel(variant)
+    model = CompactModel(variant, details)
     own = model.state_dict()
-    fitting = {n: v for n, v in teacher.state_dict().items() if v.shape == own[n].shape}
-    model.load_state_dict(fitting, strict=False)
+    known = teacher.state_dict().items()
+    model.load_state_dict({n: v for n, v in known if n in own and v.shape == own[n].shape}, False)
     return model
+
+
+def detailed(model: CompactModel) -> CompactModel:
+    """The same, and eyes and mouth painted near by, for now as they are."""
+    return student(model, model.variant, details=True)
 
 
 def widened(model: CompactModel, variant: str) -> CompactModel:
