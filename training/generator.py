@@ -4,7 +4,7 @@ The landmark detector is trained before and stays fixed. It reads both pictures 
 will in use, so that the generator learns what its landmarks look like when eyes are shut; and it
 judges the result: the landmarks it finds there must be those of the driving picture, and its inner
 features must agree (a perceptual loss, Johnson et al. 2016, with a network of our own). The reader
-of eyes, fixed too, judges lids and irises near by; a critic, trained along, judges mouths.
+of eyes, fixed too, judges lids and irises near by; critics, trained along, judge mouths and lids.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from models.keypoints import Keypoints
 from models.landmark_detector import LandmarkDetector
 from models.landmarks import indices
 from realtime.crop import READ_RATIO
-from training.critic import NEAR_SIDE, SIDE, MouthCritic
+from training.critic import LIDS, LIPS, NEAR_SIDE, SIDE, Critic
 from training.eyes import eye_loss
 from training.keypoints import GAP_WEIGHTS, GAPS
 from training.loop import Schedule, train
@@ -55,6 +55,8 @@ class LossWeights:
     """As landmarks, by the reader of eyes."""
     mouth: float = 0.06
     """The critic of mouths is not taken in."""
+    lids: float = 0.0
+    """Nor is that of lids."""
     keep: float = 0.01
     """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
     smooth: float = 0.02
@@ -67,6 +69,10 @@ class LossWeights:
     """The teacher's paint, at eyes and mouth, and how much of it is laid on, everywhere."""
     region: float = 10.0
     """Extra weight of eyes and mouth in pixels and edges."""
+
+
+DETAILS = LossWeights(mouth=0.2, lids=0.2)
+"""Where nothing else can be spoilt, critics may be heard."""
 
 
 class _Judge(nn.Module):
@@ -118,7 +124,7 @@ def train_generator(
     2015, arXiv 1503.02531); its encoder is taken over as it is. ``only_details``: all but what
     paints eyes and mouth near by stays as it is.
     """
-    weigh = weights or LossWeights()
+    weigh = weights or (DETAILS if only_details else LossWeights())
     networks: dict[str, nn.Module] = {"motion": model.motion, "painter": model.painter}
     fixed: list[nn.Module] = [model.detector, model.eyes]
     details = model.painter.details
@@ -137,8 +143,10 @@ def train_generator(
         part.eval().requires_grad_(False)
     for network in networks.values():
         network.requires_grad_(True)
-    critic = MouthCritic(NEAR_SIDE if only_details else SIDE)
-    trained = nn.ModuleDict({**networks, "critic": critic})
+    critics = {"mouth": Critic(LIPS, side=NEAR_SIDE if only_details else SIDE)}
+    if weigh.lids > 0:
+        critics["lids"] = Critic(*LIDS)
+    trained = nn.ModuleDict({**networks, "critics": nn.ModuleDict(critics)})
     judge = _Judge(model.detector)
     pyramid, edges = _pyramid, _edges
     if compiled:
@@ -198,9 +206,10 @@ def train_generator(
                 pyramid(painted, wanted_paint[0], weigh.region * region)
                 + pyramid(alpha, wanted_paint[1], 1 + weigh.region * region)
             )
-        if weigh.mouth > 0:
-            losses["critic"], unlikely = critic.losses(image, driving, end)
-            losses["mouth"] = weigh.mouth * unlikely
+        for name, counts in (("mouth", weigh.mouth), ("lids", weigh.lids)):
+            if counts > 0:
+                losses[f"critic {name}"], unlikely = critics[name].losses(image, driving, end)
+                losses[name] = counts * unlikely
         with torch.no_grad():
             figures = {name: float(value) for name, value in losses.items()}
             figures["L1"] = float(((image - driving).abs() * true).mean())
