@@ -42,7 +42,7 @@ class Window(nn.Module):
         # 5 numbers of the opening, 2 of a fixed point.
         self.join = conv(WIDTH + 5 + 2, WIDTH)
         self.between = Residual(WIDTH)
-        self.paint = nn.Conv2d(WIDTH, 16, 3, 1, 1)
+        self.paint = nn.Conv2d(WIDTH, 2 * 4, 3, 1, 1)
         nn.init.zeros_(self.paint.weight)
         nn.init.zeros_(self.paint.bias)  # type: ignore[arg-type]
         cells = torch.arange(CELLS, dtype=torch.float32)
@@ -65,12 +65,12 @@ class Window(nn.Module):
         openings: Openings,
         which: slice,
     ) -> tuple[Tensor, Tensor]:
-        """What is to be added to the painter's logits (B, 64, CELLS, CELLS), from its ``features``
-        (B, C, CELLS, CELLS), in n windows around ``centre`` (B, n, 2).
+        """What is to be added to light and alpha, from the painter's ``features`` (B, C, CELLS,
+        CELLS), in n windows around ``centre`` (B, n, 2).
 
         ``fixed`` (B, n, 2): of each a point that goes along with what it shows. ``which``: of the
-        openings. Returns (B, 64, n * height, CELLS), the rows of all windows, and (B, n * height,
-        CELLS), 1 where each is to go.
+        openings. Returns (B, 32, n * height, CELLS), the rows of all windows, 16 pixels a cell, and
+        (B, n * height, CELLS), 1 where each is to go.
         """
         count, height, width = centre.shape[1], len(self.down), len(self.across)
         # Whole cells, so that nothing is blurred: rows and columns are chosen by ones.
@@ -91,9 +91,9 @@ class Window(nn.Module):
         away = ((torch.stack([x, y], 2) - fixed[..., None]) * scale).clamp(-3, 3)
         told = torch.cat([seen, away], 2).reshape(-1, 7, 2 * height, 2 * width)
         joined = self.join(torch.cat([entered, told], 1))
-        added = self.paint(self.between(joined)).float()
-        added = F.pixel_unshuffle(F.pixel_shuffle(added, 2) * self.fade, 4)
-        wide = product(added.reshape(-1, count, 64, height, width), columns[:, :, None])
+        added = F.pixel_shuffle(self.paint(self.between(joined)).float(), 2) * self.fade
+        added = F.pixel_unshuffle(added, 4).reshape(-1, count, 2 * 16, height, width)
+        wide = product(added, columns[:, :, None])
         return wide.transpose(1, 2).flatten(2, 3), rows.flatten(1, 2)
 
 
@@ -113,8 +113,10 @@ class Details(nn.Module):
         irises = driving[:, _IRISES]
         eyes = self.eyes(features, corners.mean(2), irises, openings, slice(0, 2))
         lips = self.mouth(features, mouth, nose, openings, slice(2, 3))
-        return product(torch.cat([eyes[1], lips[1]], 1).transpose(1, 2)[:, None],
-                       torch.cat([eyes[0], lips[0]], 2))  # fmt: skip
+        rows = torch.cat([eyes[1], lips[1]], 1).transpose(1, 2)[:, None]
+        light, alpha = product(rows, torch.cat([eyes[0], lips[0]], 2)).chunk(2, 1)
+        # Red, green and blue alike: where colours were free, critics were shown rainbows.
+        return torch.cat([light, light, light, alpha], 1)
 
 
 def _fade(length: int) -> Tensor:

@@ -18,9 +18,7 @@ from models.landmarks import indices
 
 SIDE = 32
 """Pixels of the crop that is seen, a mouth about 20 of them wide: a band of teeth, but not single
-ones. Where it saw those, it was given combs, of the painter's cells, that stood still."""
-NEAR_SIDE = 64
-"""The same where single teeth are seen."""
+ones. Where it saw those, it was given combs that stood still in the picture."""
 REACH = 1.5
 """Side of the crop against the width of the part."""
 OPEN = 0.25
@@ -52,12 +50,11 @@ LIDS = tuple(
 
 
 class Critic(nn.Module):
-    """(B, 3, side, side) RGB 0..1 -> (B, side / 4, side / 4): above 0 where it takes a patch for
-    real."""
+    """(B, 3, 32, 32) RGB 0..1 -> (B, 8, 8): above 0 where it takes a patch for real."""
 
-    def __init__(self, *parts: Part, side: int = SIDE) -> None:
+    def __init__(self, *parts: Part) -> None:
         super().__init__()
-        self.parts, self.side = parts, side
+        self.parts = parts
         layers: list[nn.Module] = []
         for before, after in ((3, 48), (48, 96)):
             layers += [spectral_norm(nn.Conv2d(before, after, 4, 2, 1)), nn.LeakyReLU(0.2)]
@@ -73,8 +70,7 @@ class Critic(nn.Module):
         at ``landmarks`` (B, 48, 2), -1..1. Neither loss trains the other's network."""
         weight = torch.cat([_weight(landmarks, part) for part in self.parts])
         made, true = (
-            torch.cat([seen(x, landmarks, part, self.side) for part in self.parts])
-            for x in (image, real)
+            torch.cat([seen(x, landmarks, part) for part in self.parts]) for x in (image, real)
         )
         own = F.relu(1 - self(true)) + F.relu(1 + self(made.detach()))
         self.requires_grad_(False)
@@ -83,14 +79,14 @@ class Critic(nn.Module):
         return (own * weight).mean(), (fooled * weight).mean()
 
 
-def seen(image: Tensor, landmarks: Tensor, part: Part, side: int = SIDE) -> Tensor:
-    """The surroundings of a part (B, 3, side, side), upright as it is, of pictures (B, 3, H, W)
-    with faces at ``landmarks`` (B, 48, 2)."""
+def seen(image: Tensor, landmarks: Tensor, part: Part) -> Tensor:
+    """The surroundings of a part (B, 3, 32, 32), upright as it is, of pictures (B, 3, H, W) with
+    faces at ``landmarks`` (B, 48, 2)."""
     corners = landmarks[:, part.corners]
     centre = landmarks[:, part.corners + part.gap].mean(1, keepdim=True)
     along = (corners[:, 1] - corners[:, 0]) / 2 * REACH
     axes = torch.stack([along, torch.stack([-along[:, 1], along[:, 0]], -1)], 1)
-    return F.avg_pool2d(cut(image, centre, axes, 2 * side, 2 * side), 2)
+    return F.avg_pool2d(cut(image, centre, axes, 2 * SIDE, 2 * SIDE), 2)
 
 
 def _weight(landmarks: Tensor, part: Part) -> Tensor:

@@ -21,7 +21,7 @@ from models.keypoints import Keypoints
 from models.landmark_detector import LandmarkDetector
 from models.landmarks import indices
 from realtime.crop import READ_RATIO
-from training.critic import LIDS, LIPS, NEAR_SIDE, SIDE, Critic
+from training.critic import LIDS, LIPS, Critic
 from training.eyes import eye_loss
 from training.keypoints import GAP_WEIGHTS, GAPS
 from training.loop import Schedule, train
@@ -71,7 +71,7 @@ class LossWeights:
     """Extra weight of eyes and mouth in pixels and edges."""
 
 
-DETAILS = LossWeights(mouth=0.2, lids=0.2)
+DETAILS = LossWeights(mouth=0.15, lids=0.2)
 """Where nothing else can be spoilt, critics may be heard."""
 
 
@@ -143,7 +143,7 @@ def train_generator(
         part.eval().requires_grad_(False)
     for network in networks.values():
         network.requires_grad_(True)
-    critics = {"mouth": Critic(LIPS, side=NEAR_SIDE if only_details else SIDE)}
+    critics = {"mouth": Critic(LIPS)}
     if weigh.lids > 0:
         critics["lids"] = Critic(*LIDS)
     trained = nn.ModuleDict({**networks, "critics": nn.ModuleDict(critics)})
