@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.details import Details
 from models.eyes import EyeReader
 from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
 from models.hair import Hair
@@ -23,6 +22,7 @@ from models.keypoints import Keypoints, inverse_2x2
 from models.landmark_detector import LandmarkDetector, local_affine
 from models.landmarks import COUNT, NAMES
 from models.layers import Residual, conv, doubled
+from models.lids import LidPainter
 from models.openings import Openings, sides
 
 VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
@@ -229,7 +229,7 @@ class Painter(nn.Module):
     start: Tensor
     enlarge: Tensor
 
-    def __init__(self, width: float = 1.0, details: bool = False) -> None:
+    def __init__(self, width: float = 1.0, lids: bool = False) -> None:
         super().__init__()
         a, b = _widths(width, 64, 96)
         self.pose = nn.Conv2d(COUNT, 24, 1)
@@ -240,7 +240,7 @@ class Painter(nn.Module):
         self.after = nn.Sequential(Residual(a), Residual(a))
         # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
         self.paint = nn.Sequential(conv(a, a), nn.Conv2d(a, 4 * 16, 3, 1, 1))
-        self.details = Details(a) if details else None
+        self.lids = LidPainter(a) if lids else None
         # Constants, not weights: of red, green, blue and alpha, and to enlarge cells to pixels.
         start = torch.tensor([0.0, 0.0, 0.0, 1.0]).reshape(1, 4, 1, 1)
         self.register_buffer("start", start, persistent=False)
@@ -269,8 +269,8 @@ class Painter(nn.Module):
         mouth, seams = openings.uncarried(size)
         gates = torch.cat([mouth * MOUTH_SHADE, mouth * MOUTH_GATE + seams * SEAM_GATE], 1)
         gates = product(product(self.enlarge, gates), self.enlarge.T)  # (B, 2, 256, 256)
-        if self.details is not None:
-            logits = logits + self.details(x, driving.value, openings)
+        if self.lids is not None:
+            logits = logits + self.lids(x, driving.value, openings)
         painted = F.pixel_shuffle(logits, 4)  # (B, 4, 256, 256)
         rgba = torch.sigmoid(painted + self.start - gates[:, [0, 0, 0, 1]])
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
@@ -282,7 +282,7 @@ class CompactModel(nn.Module):
     """The whole compact network, with the same face as ``FirstOrderModel``.
 
     ``variant``, one of ``VARIANTS``, is its size; the networks that find landmarks and the one that
-    looks at an avatar once are the same in all. ``details``: eyes and mouth are painted near by.
+    looks at an avatar once are the same in all. ``lids``: eyes are painted near by.
     """
 
     family = "compact"
@@ -298,7 +298,7 @@ class CompactModel(nn.Module):
     template: Tensor
     """(48, 2), the mean face that jacobians are measured against."""
 
-    def __init__(self, variant: str = "m", details: bool = False) -> None:
+    def __init__(self, variant: str = "m", lids: bool = False) -> None:
         super().__init__()
         self.variant = variant
         width = VARIANTS[variant]
@@ -306,7 +306,7 @@ class CompactModel(nn.Module):
         self.eyes = EyeReader()
         self.encoder = AvatarEncoder()
         self.motion = DenseMotion(width)
-        self.painter = Painter(width, details)
+        self.painter = Painter(width, lids)
         self.register_buffer("template", torch.zeros(COUNT, 2))
 
     @classmethod
@@ -315,7 +315,7 @@ class CompactModel(nn.Module):
         there is none."""
         sizes = {_widths(width, 64)[0]: name for name, width in VARIANTS.items()}
         variant = sizes.get(len(state.get("painter.enter.0.weight", ())), "m")
-        model = cls(variant, any(name.startswith("painter.details.") for name in state))
+        model = cls(variant, any(name.startswith("painter.lids.") for name in state))
         model.load_state_dict(state)
         return model
 

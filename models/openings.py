@@ -169,14 +169,14 @@ class Openings(NamedTuple):
         within = within.reshape(-1, len(_OPENINGS), size, size)
         return within[:, 2:], within[:, :2].amax(1, keepdim=True)
 
-    def seen_from(self, which: slice, points: Tensor) -> Tensor:
-        """How places (B, n, 3, m), rows x, y, 1, lie in those n openings that ``which`` chooses of
-        right eye, left eye, mouth: (B, n, 5, m).
+    def eyes_from(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """How places (B, 2, 3, m), rows x, y, 1, lie in the right and the left eye: (B, 2, 5, m).
 
-        Along, below the upper edge and above the lower one, in half widths, -2..2; then how far
-        down the avatar's own edges are there.
+        Along, below the upper lid and above the lower one, in half widths of the eye, -2..2; then
+        how far down the avatar's own lids are there. And those half widths, (B, 2, 1, 1).
         """
-        along, down = product(self.rows[:, which], points).unbind(2)
-        upper, lower = _edges(self.driven[:, which], along)
-        own = _edges(self.own[:, which], along)
-        return torch.stack([along, down - upper, lower - down, *own], 2).clamp(-2, 2)
+        along, down = product(self.rows[:, :2], points).unbind(2)
+        upper, lower = _edges(self.driven[:, :2], along)
+        own = _edges(self.own[:, :2], along)
+        seen = torch.stack([along, down - upper, lower - down, *own], 2).clamp(-2, 2)
+        return seen, self.rows[:, :2, :1, :2].square().sum(-1, keepdim=True).rsqrt()

@@ -17,11 +17,11 @@ from training import pairs  # noqa: E402
 from training.data import SIZE, Portraits, load_clips, load_portraits  # noqa: E402
 from training.generator import (  # noqa: E402
     LossWeights,
-    detailed,
     mean_face,
     student,
     train_generator,
     widened,
+    with_lids,
 )
 from training.keypoints import (  # noqa: E402
     batch,
@@ -280,19 +280,19 @@ def test_the_generator_trains_and_leaves_its_judges_alone(
 
 
 @needs_weights
-def test_details_are_learnt_and_all_else_stays(
+def test_lids_are_learnt_and_all_else_stays(
     tmp_path: Path, portraits: Portraits, drawn: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     known = read_model(DEFAULT_WEIGHTS)
-    model = detailed(known)
+    model = with_lids(known)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     material = pairs.gather(portraits, mattes(portraits), drawn, [])
     seen = _figures_on_one_batch(monkeypatch, "training.generator", 12)
-    train_generator(model, material, tmp_path, Schedule(minutes=9), 2, only_details=True)
+    train_generator(model, material, tmp_path, Schedule(minutes=9), 2, only_lids=True)
     changed = {n for n, value in model.state_dict().items() if not value.equal(before[n])}
     assert changed
-    assert all(name.startswith("painter.details.") for name in changed)
+    assert all(name.startswith("painter.lids.") for name in changed)
     assert 0 < seen[-1]["painted"] < 0.97 * seen[0]["painted"]
 
 

@@ -1,7 +1,7 @@
 """``python -m training STAGE --run DIR``: from portraits and clips to a bundle, stage by stage.
 
 ``detector`` (landmarks), ``eyes`` (the same, near by), ``generator`` (needs both, or a whole model
-to start from), ``details`` (eyes and mouth, painted near by), ``bundle`` (export). ``finder``, the
+to start from), ``lids`` (eyes, painted near by), ``bundle`` (export). ``finder``, the
 face finder, and ``avatar``, fine-tuning on one person, stand by themselves. Each stage may be
 killed at any moment and goes on when the same command is given again.
 """
@@ -25,14 +25,14 @@ from training.data import Clip, Portraits, load_clips, load_portraits
 from training.drawn import drawn_clips
 from training.eyes import train_eyes
 from training.finder import People, train_finder, write_finder
-from training.generator import detailed, mean_face, student, train_generator, widened
+from training.generator import mean_face, student, train_generator, widened, with_lids
 from training.keypoints import Faces, evaluate_detector, gather, train_detector
 from training.loop import Schedule
 from training.matte import mattes
 from training.personal import LEARNING_RATE, fine_tune, read_person
 from training.weights import DEFAULT_WEIGHTS, NAME, load, read_model, write_weights
 
-STAGES = "detector", "eyes", "generator", "details", "bundle", "finder", "avatar"
+STAGES = "detector", "eyes", "generator", "lids", "bundle", "finder", "avatar"
 DRAWN = (300, 10)
 """Drawn people, and frames of each."""
 NETWORK = "model.pt"
@@ -75,8 +75,8 @@ def main(argv: list[str] | None = None) -> int:
                 _eyes(arguments)
             case "generator":
                 _generator(arguments)
-            case "details":
-                _details(arguments)
+            case "lids":
+                _lids(arguments)
             case "bundle":
                 _bundle(arguments)
             case "finder":
@@ -161,20 +161,20 @@ def _generator(arguments: argparse.Namespace) -> None:
     torch.save(model.cpu().state_dict(), arguments.run / NETWORK)
 
 
-def _details(arguments: argparse.Namespace) -> None:
+def _lids(arguments: argparse.Namespace) -> None:
     portraits = load_portraits(_given(arguments, "portraits"))
     clips = load_clips(_given(arguments, "clips"))
     model = read_model(arguments.start_from or arguments.run / NETWORK)
-    if model.painter.details is None:
-        model = detailed(model)
+    if model.painter.lids is None:
+        model = with_lids(model)
     train_generator(
         model,
         _material(arguments, portraits, clips),
-        arguments.run / "details",
+        arguments.run / "lids",
         _schedule(arguments),
         arguments.batch,
         arguments.compile,
-        only_details=True,
+        only_lids=True,
     )
     torch.save(model.cpu().state_dict(), arguments.run / NETWORK)
 

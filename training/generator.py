@@ -71,8 +71,8 @@ class LossWeights:
     """Extra weight of eyes and mouth in pixels and edges."""
 
 
-DETAILS = LossWeights(mouth=0.15, lids=0.2)
-"""Where nothing else can be spoilt, critics may be heard."""
+NEAR = LossWeights(mouth=0.0, lids=0.2)
+"""Where eyes alone are painted, nothing else can be spoilt, and a critic may be heard."""
 
 
 class _Judge(nn.Module):
@@ -115,21 +115,21 @@ def train_generator(
     compiled: bool = False,
     weights: LossWeights | None = None,
     teacher: CompactModel | None = None,
-    only_details: bool = False,
+    only_lids: bool = False,
 ) -> CompactModel:
     """Train encoder, motion and painter of ``model`` into ``run``; detector and eyes stay.
 
     ``compiled``: by TorchInductor, which takes minutes and then saves about a fifth of each step.
     ``teacher``: a larger model, whose flow and paint are to be imitated besides (Hinton et al.
-    2015, arXiv 1503.02531); its encoder is taken over as it is. ``only_details``: all but what
-    paints eyes and mouth near by stays as it is.
+    2015, arXiv 1503.02531); its encoder is taken over as it is. ``only_lids``: all but what
+    paints eyes near by stays as it is.
     """
-    weigh = weights or (DETAILS if only_details else LossWeights())
+    weigh = weights or (NEAR if only_lids else LossWeights())
     networks: dict[str, nn.Module] = {"motion": model.motion, "painter": model.painter}
     fixed: list[nn.Module] = [model.detector, model.eyes]
-    details = model.painter.details
-    if only_details and details is not None:
-        networks = {"details": details}
+    lids = model.painter.lids
+    if only_lids and lids is not None:
+        networks = {"lids": lids}
         fixed += [model.encoder, model.motion, model.painter]
     elif teacher is None:
         networks["encoder"] = model.encoder
@@ -143,9 +143,8 @@ def train_generator(
         part.eval().requires_grad_(False)
     for network in networks.values():
         network.requires_grad_(True)
-    critics = {"mouth": Critic(LIPS)}
-    if weigh.lids > 0:
-        critics["lids"] = Critic(*LIDS)
+    critics = {"mouth": Critic(LIPS), "lids": Critic(*LIDS)}
+    critics = {name: one for name, one in critics.items() if getattr(weigh, name) > 0}
     trained = nn.ModuleDict({**networks, "critics": nn.ModuleDict(critics)})
     judge = _Judge(model.detector)
     pyramid, edges = _pyramid, _edges
@@ -206,10 +205,9 @@ def train_generator(
                 pyramid(painted, wanted_paint[0], weigh.region * region)
                 + pyramid(alpha, wanted_paint[1], 1 + weigh.region * region)
             )
-        for name, counts in (("mouth", weigh.mouth), ("lids", weigh.lids)):
-            if counts > 0:
-                losses[f"critic {name}"], unlikely = critics[name].losses(image, driving, end)
-                losses[name] = counts * unlikely
+        for name, critic in critics.items():
+            losses[f"critic {name}"], unlikely = critic.losses(image, driving, end)
+            losses[name] = getattr(weigh, name) * unlikely
         with torch.no_grad():
             figures = {name: float(value) for name, value in losses.items()}
             figures["L1"] = float(((image - driving).abs() * true).mean())
@@ -221,18 +219,18 @@ def train_generator(
     return model.eval()
 
 
-def student(teacher: CompactModel, variant: str, details: bool = False) -> CompactModel:
+def student(teacher: CompactModel, variant: str, lids: bool = False) -> CompactModel:
     """A model of another size, with those of the teacher's weights that fit as they are."""
-    model = CompactModel(variant, details)
+    model = CompactModel(variant, lids)
     own = model.state_dict()
     known = teacher.state_dict().items()
     model.load_state_dict({n: v for n, v in known if n in own and v.shape == own[n].shape}, False)
     return model
 
 
-def detailed(model: CompactModel) -> CompactModel:
-    """The same, and eyes and mouth painted near by, for now as they are."""
-    return student(model, model.variant, details=True)
+def with_lids(model: CompactModel) -> CompactModel:
+    """The same, and eyes painted near by, for now as they are."""
+    return student(model, model.variant, lids=True)
 
 
 def widened(model: CompactModel, variant: str) -> CompactModel:
