@@ -374,7 +374,7 @@ def test_a_small_generator_comes_near_its_teacher(
     before = [value.clone() for value in known.values()]
     material = pairs.gather(portraits, mattes(portraits), drawn, [])
     # No true picture is looked at: whatever it comes nearer to, it learns from its teacher.
-    names = "pixels carried painted edges features landmarks eyes mouth lids keep smooth still"
+    names = "pixels carried painted edges features landmarks eyes mouth lids keep smooth"
     only = LossWeights(**dict.fromkeys(names.split(), 0.0))
     seen = _figures_on_one_batch(monkeypatch, "training.generator", 12)
     schedule = Schedule(minutes=9)

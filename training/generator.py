@@ -32,8 +32,6 @@ EYES = indices("right_lid_upper", "right_lid_lower", "left_lid_upper", "left_lid
 MOUTH = indices("mouth_right", "mouth_left", "inner_lip_upper", "inner_lip_lower", "lip_upper",
                 "lip_lower")  # fmt: skip
 
-FAR = 0.5
-"""How far from the face the movement is not the head's, in half pictures."""
 LABELS = 0.85
 """Share of pairs whose keypoints are the labels; the others have what the readers find."""
 
@@ -61,8 +59,6 @@ class LossWeights:
     """Painting outside eyes and mouth, where the avatar's own pixels are the better ones."""
     smooth: float = 0.02
     """Uneven flow."""
-    still: float = 1.0
-    """Movement far from the face: what moves there is seldom told by a face."""
     taught: float = 10.0
     """The teacher's flow, -1..1."""
     shown: float = 0.5
@@ -193,7 +189,6 @@ def train_generator(
             "eyes": weigh.eyes * eye_loss(found_eyes, wanted_eyes),
             "keep": weigh.keep * ((1 - alpha) * (1 - region)).mean(),
             "smooth": weigh.smooth * _unevenness(flow),
-            "still": weigh.still * (displacement.abs() * _far(keypoints)).mean(),
         }
         if teacher is not None:
             with torch.no_grad(), autocast:
@@ -237,7 +232,7 @@ def widened(model: CompactModel, variant: str) -> CompactModel:
     """A wider model that does what ``model`` does: the channels that are new see all that there is,
     but nothing that was there before listens to them yet (as Net2Net, Chen et al. 2016, arXiv
     1511.05641, with zeros instead of copies, which would all learn the same)."""
-    wide = student(model, variant)
+    wide = student(model, variant, lids=model.painter.lids is not None)
     state = model.state_dict()
     for name, new in wide.state_dict().items():
         old = state[name]
@@ -278,13 +273,6 @@ def _region(keypoints: Keypoints) -> Tensor:
         near = (grid - keypoints.value[:, points, None]).square().sum(-1)
         mask = torch.maximum(mask, torch.exp(-0.5 * near / variance).amax(1))
     return F.interpolate(mask.reshape(-1, 1, 64, 64), scale_factor=4.0, mode="bilinear")
-
-
-def _far(keypoints: Keypoints) -> Tensor:
-    """(B, 1, 64, 64): 0 on the face and beside it, rising to 1 over half a picture's half."""
-    grid = coordinate_grid(64, keypoints.value).reshape(1, 1, -1, 2)
-    square = (grid - keypoints.value[:, :, None]).square().sum(-1).amin(1)
-    return 1 - torch.exp(-((square / FAR**2) ** 2)).reshape(-1, 1, 64, 64)
 
 
 def _pyramid(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
