@@ -288,12 +288,15 @@ def test_lids_are_learnt_and_all_else_stays(
     model = with_lids(known)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     material = pairs.gather(portraits, mattes(portraits), drawn, [])
-    seen = _figures_on_one_batch(monkeypatch, "training.generator", 12)
-    train_generator(model, material, tmp_path, Schedule(minutes=9), 2, only_lids=True)
+    seen = _figures_on_one_batch(monkeypatch, "training.generator", 40)
+    # Neither a critic nor what the readers read by chance: they are moving aims.
+    monkeypatch.setattr("training.generator.LABELS", 1.0)
+    weights, schedule = LossWeights(mouth=0), Schedule(minutes=9)
+    train_generator(model, material, tmp_path, schedule, 2, weights=weights, only_lids=True)
     changed = {n for n, value in model.state_dict().items() if not value.equal(before[n])}
     assert changed
     assert all(name.startswith("painter.lids.") for name in changed)
-    assert 0 < seen[-1]["painted"] < 0.97 * seen[0]["painted"]
+    assert 0 < seen[-1]["painted"] < 0.96 * seen[0]["painted"]
 
 
 def test_two_readings_agree_on_a_picture_and_its_mirror_image() -> None:
