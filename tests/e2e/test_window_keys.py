@@ -139,10 +139,8 @@ def test_each_key_of_the_readme_does_what_it_says(desktop: Desktop, tmp_path: Pa
             return screen.shown(Window.PREVIEW)
 
         for on in (True, False):
-            preview_turned, output_turned = turned(preview), turned(desktop.snapshot)
+            # That the picture turns is tested with the puppeteer.
             press("F", status_is(mirror_camera=on))
-            desktop.wait_until(preview_turned, SECONDS, "the camera's picture turns")
-            assert not output_turned()
             output_turned = turned(desktop.snapshot)
             press("T", status_is(mirror_output=on))
             desktop.wait_until(output_turned, SECONDS, "the output turns")
