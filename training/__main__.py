@@ -149,16 +149,7 @@ def _generator(arguments: argparse.Namespace) -> None:
                 f"no {own}: run the stage '{name}' with the same --run first, or take the readers "
                 f"of a whole model by --start-from, such as {DEFAULT_WEIGHTS}"
             )
-    train_generator(
-        model,
-        _material(arguments, portraits, clips),
-        arguments.run / "generator",
-        _schedule(arguments),
-        arguments.batch,
-        arguments.compile,
-        teacher=teacher,
-    )
-    torch.save(model.cpu().state_dict(), arguments.run / NETWORK)
+    _train(model, arguments, portraits, clips, teacher)
 
 
 def _lids(arguments: argparse.Namespace) -> None:
@@ -167,27 +158,33 @@ def _lids(arguments: argparse.Namespace) -> None:
     model = read_model(arguments.start_from or arguments.run / NETWORK)
     if model.painter.lids is None:
         model = with_lids(model)
+    _train(model, arguments, portraits, clips)
+
+
+def _train(
+    model: CompactModel,
+    arguments: argparse.Namespace,
+    portraits: Portraits,
+    clips: list[Clip],
+    teacher: CompactModel | None = None,
+) -> None:
+    """What a stage of the generator trains of ``model``, which is then written whole."""
     train_generator(
         model,
-        _material(arguments, portraits, clips),
-        arguments.run / "lids",
+        pairs.gather(
+            portraits,
+            mattes(portraits, arguments.run / "mattes.npy"),
+            clips,
+            drawn_clips(*DRAWN, arguments.run / "drawn.npz"),
+        ),
+        arguments.run / arguments.stage,
         _schedule(arguments),
         arguments.batch,
         arguments.compile,
-        only_lids=True,
+        teacher=teacher,
+        only_lids=arguments.stage == "lids",
     )
     torch.save(model.cpu().state_dict(), arguments.run / NETWORK)
-
-
-def _material(
-    arguments: argparse.Namespace, portraits: Portraits, clips: list[Clip]
-) -> pairs.Material:
-    return pairs.gather(
-        portraits,
-        mattes(portraits, arguments.run / "mattes.npy"),
-        clips,
-        drawn_clips(*DRAWN, arguments.run / "drawn.npz"),
-    )
 
 
 def _bundle(arguments: argparse.Namespace) -> None:
