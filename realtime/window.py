@@ -1,5 +1,7 @@
 """The output in a window, and in a second one the driver's private view."""
 
+import ctypes
+import logging
 import os
 import subprocess
 import sys
@@ -11,8 +13,7 @@ import cv2
 from config.errors import SinkError
 from realtime.frame import Frame, Image
 
-OPENING_MS = 150
-"""How long a window is given to appear before its first picture."""
+_log = logging.getLogger(__name__)
 
 
 class Window:
@@ -65,11 +66,7 @@ class Window:
 
     def _show(self, title: str, image: Image) -> None:
         if title not in self._shown:
-            # Qt loses sight of a window that changes its size before it is known to be there, and
-            # never paints it: on a busy machine every tenth. Those that can be resized do so at
-            # once, the others with the first picture.
             cv2.namedWindow(title, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
-            cv2.waitKey(OPENING_MS)
             self._shown[title] = image.shape[1], image.shape[0]
         elif not _visible(title):
             return  # closed by the user: imshow would open it again
@@ -114,6 +111,24 @@ def _check_display() -> None:
         raise SinkError(
             f"no window can be opened on DISPLAY={os.environ['DISPLAY']}; {advice}"
         ) from error
+    _give_events_to_qt()
+
+
+def _give_events_to_qt() -> None:
+    """Let no event of the display be lost: to be called before the first window.
+
+    OpenCV's wheels bring a libX11-xcb of their own beside the desktop's libX11. By it Qt asks that
+    all events be its own, and where the two are of different releases the word is written to the
+    wrong place: libX11 goes on taking events while Qt sets a title. On a busy machine every third
+    window so misses that it is there, and is never painted. The desktop's own library, known to
+    all before Qt is loaded, answers in the other's place.
+    """
+    try:
+        ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        _log.warning(
+            "windows may stay blank while the machine is busy: %s; install libx11-xcb1", error
+        )
 
 
 def draw_lines(image: Image, lines: Sequence[str]) -> Image:

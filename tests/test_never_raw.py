@@ -203,7 +203,7 @@ class Run:
 
         monkeypatch.setattr("pyvirtualcam.Camera", camera)
         monkeypatch.setattr("realtime.window._check_display", lambda: None)
-        for name in ("namedWindow", "waitKey", "destroyWindow"):
+        for name in ("namedWindow", "destroyWindow"):
             monkeypatch.setattr(cv2, name, lambda *_: None)
         monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
         monkeypatch.setattr(cv2, "pollKey", lambda: -1)

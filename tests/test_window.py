@@ -1,9 +1,11 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from ctypes.util import find_library
 from pathlib import Path
 
 import cv2
@@ -109,6 +111,42 @@ def test_windows_show_output_and_private_preview() -> None:
         cwd=ROOT, timeout=60, check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert seen.stdout.strip() == "seen", seen.stderr
+
+
+@pytest.mark.usefixtures("display")
+def test_qt_gets_every_event_of_the_display(tmp_path: Path) -> None:
+    # Else a window may miss that it is there, and is never painted: one in three on a busy
+    # machine. Whether it happens is chance; whom Qt asks for its events is none.
+    if find_library("X11-xcb") is None:
+        pytest.skip("needs libX11-xcb")
+    script = """
+        import numpy as np
+        from realtime.window import Window
+        Window().preview(np.zeros((256, 256, 3), np.uint8))
+    """
+    linker = {"LD_DEBUG": "bindings", "LD_DEBUG_OUTPUT": str(tmp_path / "of")}
+    program = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, env=os.environ | linker
+    )
+    assert program.wait(60) == 0
+    said = tmp_path / f"of.{program.pid}"
+    asked = re.compile(r"binding file \S*Qt5Xcb\S* \[0\] to (\S+) .*`XSetEventQueueOwner'")
+    answers = asked.findall(said.read_text("utf-8", "replace")) if said.exists() else []
+    if not answers:
+        pytest.skip("no windows by Qt, or another linker than that of GNU")
+    assert [Path(one).name for one in answers] == ["libX11-xcb.so.1"]
+
+
+def test_without_the_library_of_the_desktop_it_is_said_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(name: str, mode: int) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(module.ctypes, "CDLL", missing)
+    module._give_events_to_qt()
+    assert "may stay blank" in caplog.text
+    assert "install libx11-xcb1" in caplog.text
 
 
 def test_keys_without_a_character_are_no_letters(monkeypatch: pytest.MonkeyPatch) -> None:
