@@ -18,7 +18,7 @@ from config.errors import AvatarError, ExportError
 from config.schema import EngineSettings
 from export.bundle import export_bundle
 from export.calibration import MOMENTS, Person, drawn_people, people_in
-from export.lower import Recipe
+from export.lower import RARE, Recipe, to_int8
 from export.quantize import LANDMARKS_MOVED_PX, RECIPES, quantize_bundle
 from models.bundle import BUNDLES, Bundle, beside, open_bundle, precisions
 from puppetcam.cli import main
@@ -198,6 +198,7 @@ def test_what_cannot_be_quantised_is_one_line(
         (fp32, [[picture(0)]], None, "two or more pictures of one person"),
         (fp32, [], None, "two or more pictures of one person"),
         (fp32, PEOPLE, Recipe(["/painter/"]), "has no nodes named /painter/"),
+        (fp32, PEOPLE, Recipe([], common=["/lids/"]), "has no nodes named /lids/"),
         (fp32, PEOPLE, Recipe(["/generator/"]), "no convolution that may be lowered"),
     )
     for bundle, people, recipe, message in cases:
@@ -260,6 +261,27 @@ def test_a_video_gives_one_person_in_one_frame(tmp_path: Path) -> None:
     assert line.endswith("short.mp4 is shorter than 31 frames")
 
 
+def test_rare_values_do_not_make_the_steps_of_common_ones_coarse(tmp_path: Path) -> None:
+    # 10,000 values in even steps from -1 to 1, the last one 50 instead.
+    values = np.linspace(-1, 1, 10_000, dtype=np.float32).reshape(1, 1, 100, 100)
+    values[0, 0, -1, -1] = 50
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, values.shape)
+        for name in ("x", "y")
+    )
+    same = onnx.numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float32), "one")
+    node = onnx.helper.make_node("Conv", ["x", "one"], ["y"], name="/same/Conv")
+    graph = onnx.helper.make_graph([node], "same", [x], [y], [same])
+    opset = onnx.helper.make_opsetid("", 17)
+    source, target = tmp_path / "source.onnx", tmp_path / "target.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), source)
+    to_int8(source, target, [{"x": values}], Recipe((), common=("/same/",)))
+    made = onnx.load(target).graph.initializer
+    steps = {one.name: onnx.numpy_helper.to_array(one) for one in made}
+    assert steps["x_scale"] == pytest.approx(51 / 255, rel=1e-3)
+    assert steps["y_scale"] == pytest.approx(2 * (1 - 2 * RARE) / 255, rel=1e-3)
+
+
 @needs_shipped
 def test_the_default_bundle_keeps_what_motion_hangs_on(tmp_path: Path) -> None:
     bundle = open_bundle(None)
@@ -268,9 +290,11 @@ def test_the_default_bundle_keeps_what_motion_hangs_on(tmp_path: Path) -> None:
     made = quantize_bundle(bundle, tmp_path / "b", [known], report=lines.append)
     nodes = onnx.load(bundle.graph("frame")).graph.node
     convolutions = {node.name for node in nodes if node.op_type == "Conv"}
-    kept = {name for name in convolutions if name.startswith(("/motion/first/", "/motion/heads/"))}
-    assert len(kept) == 2
-    assert in_int8(made) == convolutions - kept
+    keeps = [tuple(recipe.keep) for recipe in RECIPES["compact"]["frame"]]
+    lowered = [{name for name in convolutions if not name.startswith(keep)} for keep in keeps]
+    assert [len(convolutions) - len(some) for some in lowered[:2]] == [1, 2]
+    assert in_int8(made) in lowered
+    assert "/motion/heads/Conv" not in in_int8(made)
     for ours, theirs in zip(frames(bundle, stranger), frames(made, stranger), strict=True):
         assert psnr(ours, theirs) > 34
     # The landmarks' last layer stays in any case, and where they would move, more does.
