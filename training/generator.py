@@ -118,13 +118,15 @@ def train_generator(
     ``compiled``: by TorchInductor, which takes minutes and then saves about a fifth of each step.
     ``teacher``: a larger model, whose flow and paint are to be imitated besides (Hinton et al.
     2015, arXiv 1503.02531); its encoder is taken over as it is. ``only_lids``: all but what
-    paints eyes near by stays as it is.
+    paints eyes near by stays as it is; raises ValueError for a model without that.
     """
     weigh = weights or (NEAR if only_lids else LossWeights())
     networks: dict[str, nn.Module] = {"motion": model.motion, "painter": model.painter}
     fixed: list[nn.Module] = [model.detector, model.eyes]
     lids = model.painter.lids
-    if only_lids and lids is not None:
+    if only_lids:
+        if lids is None:
+            raise ValueError("only_lids wants a model with lids: CompactModel(lids=True)")
         networks = {"lids": lids}
         fixed += [model.encoder, model.motion, model.painter]
     elif teacher is None:
