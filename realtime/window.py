@@ -119,9 +119,9 @@ def _give_events_to_qt() -> None:
 
     OpenCV's wheels bring a libX11-xcb of their own beside the desktop's libX11. By it Qt asks that
     all events be its own, and where the two are of different releases the word is written to the
-    wrong place: libX11 goes on taking events while Qt sets a title. On a busy machine every third
-    window so misses that it is there, and is never painted. The desktop's own library, known to
-    all before Qt is loaded, answers in the other's place.
+    wrong place: libX11 goes on taking events, whenever Qt has it send what waits. On a busy machine
+    every third window so misses that it is there, and is never painted. The desktop's own library,
+    known to all before Qt is loaded, answers in the other's place.
     """
     try:
         ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
