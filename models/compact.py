@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from models.eyes import EyeReader
 from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
+from models.glance import glance
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmark_detector import LandmarkDetector, local_affine
@@ -24,6 +25,7 @@ from models.landmarks import COUNT, NAMES
 from models.layers import Residual, conv, doubled
 from models.lids import LidPainter
 from models.openings import Openings, sides
+from models.windows import EyeWindows
 
 VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
 """Channels of dense motion and painter, against the medium ones: about 1, 3 and 7 GMAC a frame."""
@@ -206,7 +208,7 @@ class Painting(NamedTuple):
     """How to make a frame of the avatar's picture of whatever size."""
 
     displacement: Tensor
-    """(B, 2, 64, 64): where each cell's content lies in the avatar, minus the cell's own place, x
+    """(B, 2, 128, 128): where each cell's content lies in the avatar, minus the cell's own place, x
     and y in -1..1."""
     rgba: Tensor
     """(B, 4, 256, 256), 0..1: RGB, and how much of the avatar's own pixel is taken: 1 carries, 0
@@ -269,13 +271,17 @@ class Painter(nn.Module):
         mouth, seams = openings.uncarried(size)
         gates = torch.cat([mouth * MOUTH_SHADE, mouth * MOUTH_GATE + seams * SEAM_GATE], 1)
         gates = product(product(self.enlarge, gates), self.enlarge.T)  # (B, 2, 256, 256)
+        windows = EyeWindows.of(driving.value)
         if self.lids is not None:
-            logits = logits + self.lids(x, driving.value, openings)
+            logits = logits + self.lids(x, driving.value, openings, windows)
         painted = F.pixel_shuffle(logits, 4)  # (B, 4, 256, 256)
         rgba = torch.sigmoid(painted + self.start - gates[:, [0, 0, 0, 1]])
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
         moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
-        return Painting(moved, rgba)
+        moved = F.interpolate(moved, scale_factor=2.0, mode="bilinear")
+        turned, share, whole = glance(avatar_keypoints.value, driving.value, openings, windows)
+        rgba = torch.cat([rgba[:, :3], torch.maximum(rgba[:, 3:], whole)], 1)
+        return Painting(moved * (1 - share) + turned, rgba)
 
 
 class CompactModel(nn.Module):

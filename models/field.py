@@ -100,7 +100,7 @@ def mix(weight: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
 
 
 def carry(image: Tensor, displacement: Tensor) -> Tensor:
-    """The avatar's own pixels (B, 3, n, n), moved by a displacement (B, 2, 64, 64)."""
+    """The avatar's own pixels (B, 3, n, n), moved by a displacement (B, 2, m, m)."""
     size = image.shape[-1]
     full = F.interpolate(displacement, size=(size, size), mode="bilinear", align_corners=False)
     return warp(image, full.permute(0, 2, 3, 1) + coordinate_grid(size, displacement))

@@ -117,6 +117,11 @@ def _inside(down: Tensor, upper: Tensor, lower: Tensor, soft: float | Tensor) ->
     return torch.sigmoid((down - upper) / soft) * torch.sigmoid((lower - down) / soft)
 
 
+def within(down: Tensor, upper: Tensor, lower: Tensor, soft: float | Tensor) -> Tensor:
+    """As ``_inside``, but 0 where the edges meet: that gives a quarter on their line."""
+    return ((_inside(down, upper, lower, soft) - 0.25) / 0.75).clamp(min=0)
+
+
 def _side_of(name: str) -> int:
     """Which of the gates of ``sides`` is a keypoint's."""
     for number, between in enumerate(_OPENINGS):
@@ -139,8 +144,10 @@ class Openings(NamedTuple):
     """(B, 3, 2), the avatar's: as ``_Seen.heights``."""
     driven: Tensor
     """(B, 3, 2), the driving one's."""
+    own_rows: Tensor
+    """(B, 3, 2, 3), the avatar's: as ``_Seen.rows``."""
     rows: Tensor
-    """(B, 3, 2, 3), of the driving one: as ``_Seen.rows``."""
+    """(B, 3, 2, 3), the driving one's."""
 
     @classmethod
     def of(cls, avatar: Tensor, driving: Tensor) -> "Openings":
@@ -148,7 +155,7 @@ class Openings(NamedTuple):
         # Both faces at once: small tensors cost a runtime by their number.
         seen = _Seen.of(torch.cat([avatar, driving]))
         own, driven = seen.heights.chunk(2)
-        return cls(own, driven, seen.rows.chunk(2)[1])
+        return cls(own, driven, *seen.rows.chunk(2))
 
     def uncarried(self, size: int) -> tuple[Tensor, Tensor]:
         """Where the driving face shows what no pixel of the avatar can, (B, 1, size, size) each,
@@ -163,11 +170,18 @@ class Openings(NamedTuple):
         shut = ((before - after)[:, :2] / before[:, :2].clamp(min=0.1) - 0.4) / 0.5
         changed = torch.cat([shut, opened], 1).clamp(0, 1)[..., None]
         upper, lower = _edges(self.driven + down.new_tensor(_MARGINS), along)
-        within = _inside(down, upper, lower, down.new_tensor(_ENDS)[:, None])
-        # Closed lips give a quarter on their line.
-        within = ((within - 0.25) / 0.75).clamp(min=0) * changed
-        within = within.reshape(-1, len(_OPENINGS), size, size)
-        return within[:, 2:], within[:, :2].amax(1, keepdim=True)
+        shown = within(down, upper, lower, down.new_tensor(_ENDS)[:, None]) * changed
+        shown = shown.reshape(-1, len(_OPENINGS), size, size)
+        return shown[:, 2:], shown[:, :2].amax(1, keepdim=True)
+
+    def own_lids(self, along: Tensor) -> tuple[Tensor, Tensor]:
+        """How far down the avatar's upper and lower lids are at places ``along`` its eyes (B, 2,
+        n), in half widths of the eye."""
+        return _edges(self.own[:, :2], along)
+
+    def driven_lids(self, along: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the driving face."""
+        return _edges(self.driven[:, :2], along)
 
     def eyes_from(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """How places (B, 2, 3, m), rows x, y, 1, lie in the right and the left eye: (B, 2, 5, m).
@@ -176,7 +190,7 @@ class Openings(NamedTuple):
         how far down the avatar's own lids are there. And those half widths, (B, 2, 1, 1).
         """
         along, down = product(self.rows[:, :2], points).unbind(2)
-        upper, lower = _edges(self.driven[:, :2], along)
-        own = _edges(self.own[:, :2], along)
+        upper, lower = self.driven_lids(along)
+        own = self.own_lids(along)
         seen = torch.stack([along, down - upper, lower - down, *own], 2).clamp(-2, 2)
         return seen, self.rows[:, :2, :1, :2].square().sum(-1, keepdim=True).rsqrt()

@@ -12,6 +12,7 @@ from models.head import MEAN_SHAPE  # noqa: E402
 from models.landmarks import COUNT, INDEX  # noqa: E402
 from models.lids import LidPainter  # noqa: E402
 from models.openings import Openings  # noqa: E402
+from models.windows import EyeWindows  # noqa: E402
 
 FACE = torch.from_numpy(MEAN_SHAPE[:, :2]).float()[None] * 0.9
 
@@ -28,8 +29,11 @@ def logits_near(lids: LidPainter, face: torch.Tensor) -> torch.Tensor:
     torch.manual_seed(4)
     torch.nn.init.normal_(lids.paint.weight)
     torch.nn.init.normal_(lids.paint.bias)
-    added = lids(torch.rand(1, 64, 64, 64), face, Openings.of(face, face))
-    return torch.pixel_shuffle(added, 4)[0].abs().amax(0)
+    return torch.pixel_shuffle(added_by(lids, torch.rand(1, 64, 64, 64), face), 4)[0].abs().amax(0)
+
+
+def added_by(lids: LidPainter, features: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    return lids(features, face, Openings.of(face, face), EyeWindows.of(face))
 
 
 def test_at_first_it_changes_nothing_and_weights_tell_that_it_is_there() -> None:
@@ -75,8 +79,8 @@ def test_windows_move_with_the_face_by_whole_cells() -> None:
     features = torch.rand(1, 64, 64, 64)
     logits_near(lids, FACE)
     moved = FACE + torch.tensor([2 * cell * 255 / 256, 0.0])
-    here = lids(features, FACE, Openings.of(FACE, FACE))
-    there = lids(features.roll(2, 3), moved, Openings.of(moved, moved))
+    here = added_by(lids, features, FACE)
+    there = added_by(lids, features.roll(2, 3), moved)
     torch.testing.assert_close(there, here.roll(2, 3), atol=2e-2, rtol=1e-2)
     assert here.abs().max() > 1
 

@@ -1,0 +1,102 @@
+"""Eyes that look elsewhere, against drawn faces that really do."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor  # noqa: E402
+
+from models.field import SIZE, carry, coordinate_grid  # noqa: E402
+from models.glance import IRIS, glance  # noqa: E402
+from models.landmarks import INDEX, indices  # noqa: E402
+from models.openings import Openings  # noqa: E402
+from models.windows import EyeWindows  # noqa: E402
+from realtime.crop import Crop  # noqa: E402
+from realtime.performer import Appearance, Moment, draw  # noqa: E402
+
+CORNERS = indices("right_eye_outer", "right_eye_inner", "left_eye_inner", "left_eye_outer")
+IRISES = indices("right_iris", "left_iris")
+AHEAD = Moment()
+
+
+def drawn(moment: Moment) -> tuple[Tensor, Tensor]:
+    """A face in its crop: picture (1, 3, 256, 256) RGB 0..1, landmarks (1, 48, 2)."""
+    crop = Crop.around(draw(Appearance(), AHEAD, 960, 960)[1].landmarks)
+    picture, truth = draw(Appearance(), moment, 960, 960)
+    planes = torch.from_numpy(crop.cut(picture, SIZE)).permute(2, 0, 1)[None].float() / 255
+    return planes, torch.from_numpy(crop.from_frame(truth.landmarks))[None]
+
+
+def turned(avatar: Tensor, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return glance(avatar, driving, Openings.of(avatar, driving), EyeWindows.of(driving))
+
+
+def near_eyes(landmarks: Tensor) -> Tensor:
+    """(1, 1, 256, 256): the pixels that are no farther from an eye's middle than its corners."""
+    grid = coordinate_grid(SIZE, landmarks)
+    ends = landmarks[0, CORNERS].reshape(2, 2, 2)
+    middle, half = ends.mean(1), (ends[:, 1] - ends[:, 0]).norm(dim=-1) / 2
+    away = (grid[None] - middle[:, None, None]).norm(dim=-1)
+    inside: Tensor = (away < half[:, None, None]).any(0)
+    return inside[None, None]
+
+
+@pytest.mark.parametrize("gaze", [-1.0, -0.7, 0.7, 1.0])
+def test_eyes_that_look_aside_look_as_if_they_had_been_drawn_so(gaze: float) -> None:
+    picture, avatar = drawn(AHEAD)
+    wanted, driving = drawn(Moment(gaze_x=gaze))
+    moves, share, whole = turned(avatar, driving)
+    assert share.max() > 0.9
+    made = torch.lerp(picture, carry(picture, moves / share.clamp(min=1e-3)), whole)
+    eyes = near_eyes(driving)
+    before, after = (((one - wanted).abs() * eyes).sum() for one in (picture, made))
+    assert after < 0.45 * before
+
+
+def test_an_iris_keeps_its_form() -> None:
+    _, avatar = drawn(AHEAD)
+    _, driving = drawn(Moment(gaze_x=0.8))
+    moves, share, _ = turned(avatar, driving)
+    grid = coordinate_grid(128, avatar)
+    for iris, ends in zip(IRISES, (CORNERS[:2], CORNERS[2:]), strict=True):
+        half = float((driving[0, ends[1]] - driving[0, ends[0]]).norm()) / 2
+        inside = (grid - driving[0, iris]).norm(dim=-1) < 0.7 * IRIS * half
+        inside &= share[0, 0] > 0.85
+        assert inside.sum() >= 4
+        led = (moves / share.clamp(min=1e-3))[0, :, inside]
+        assert float(led.std(dim=1).max()) < 0.1 * half
+        moved = float(driving[0, iris, 0] - avatar[0, iris, 0])
+        assert -float(led[0].mean()) == pytest.approx(moved, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [AHEAD, Moment(gaze_x=0.1), Moment(gaze_x=0.8, eye_right=0.05, eye_left=0.05)],
+    ids=["ahead", "hardly aside", "shut"],
+)
+def test_small_glances_and_shut_eyes_are_left_to_the_painter(moment: Moment) -> None:
+    _, avatar = drawn(AHEAD)
+    for one in turned(avatar, drawn(moment)[1]):
+        assert one.abs().max() < 0.02
+
+
+def test_an_avatar_with_shut_eyes_has_none_to_move() -> None:
+    _, asleep = drawn(Moment(eye_right=0.0, eye_left=0.0))
+    _, driving = drawn(Moment(gaze_x=0.8))
+    assert turned(asleep, driving)[1].max() < 0.02
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.2, -0.1), (3.0, 3.0)])
+def test_it_stays_between_the_lids(shift: tuple[float, float]) -> None:
+    _, avatar = drawn(AHEAD)
+    _, driving = drawn(Moment(gaze_x=0.9, yaw=10))
+    moved = driving + torch.tensor(shift)
+    parts = turned(avatar, moved)
+    assert all(bool(torch.isfinite(one).all()) for one in parts)
+    assert not (parts[2] > 0.01)[~near_eyes(moved)].any()
+    if shift[0] < 1:
+        assert parts[2].max() > 0.9
+        pixel = ((moved[0] + 1) * 127.5).round().int()
+        for name in ("nose_bridge", "right_brow", "right_eye_outer", "left_eye_inner"):
+            x, y = pixel[INDEX[name]].tolist()
+            assert parts[2][0, 0, y, x] < 0.3, name
