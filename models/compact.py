@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.eye_flow import eye_flow
 from models.eyes import EyeReader
 from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
-from models.glance import glance
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmark_detector import LandmarkDetector, local_affine
@@ -279,9 +279,9 @@ class Painter(nn.Module):
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
         moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
         moved = F.interpolate(moved, scale_factor=2.0, mode="bilinear")
-        turned, share, whole = glance(avatar_keypoints.value, driving.value, openings, windows)
-        rgba = torch.cat([rgba[:, :3], torch.maximum(rgba[:, 3:], whole)], 1)
-        return Painting(moved * (1 - share) + turned, rgba)
+        eyes, share, open_eyes = eye_flow(avatar_keypoints.value, driving.value, openings, windows)
+        rgba = torch.cat([rgba[:, :3], torch.maximum(rgba[:, 3:], open_eyes)], 1)
+        return Painting(moved * (1 - share) + eyes, rgba)
 
 
 class CompactModel(nn.Module):
