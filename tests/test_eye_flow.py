@@ -78,20 +78,25 @@ def test_small_glances_are_left_to_the_painter(gaze: float) -> None:
 
 
 @pytest.mark.parametrize("gaze", [0.0, 0.8])
-def test_over_shut_eyes_lies_skin_and_may_be_painted(gaze: float) -> None:
-    picture, avatar = drawn(AHEAD)
-    wanted, driving = drawn(Moment(gaze_x=gaze, eye_right=0.0, eye_left=0.0))
+def test_over_shut_eyes_lies_skin_from_above_and_below_and_may_be_painted(gaze: float) -> None:
+    _, avatar = drawn(AHEAD)
+    _, driving = drawn(Moment(gaze_x=gaze, eye_right=0.0, eye_left=0.0))
     moves, share, open_eyes = turned(avatar, driving)
     assert open_eyes.max() < 0.02
-    made = carry(picture, moves)
-    # Beside it, the flow of cells is right.
-    seam = F.interpolate(share, scale_factor=2.0) > 0.9
-    assert seam.sum() > 100
-    white = [int(((one.amin(1, keepdim=True) > 0.65) & seam).sum()) for one in (picture, made)]
-    assert white[0] > 10
-    assert white[1] == 0
-    before, after = (((one - wanted).abs() * seam).sum() for one in (picture, made))
-    assert after < 0.6 * before
+    both = torch.cat([moves, share], 1)
+    for side in ("right", "left"):
+        upper, lower = INDEX[f"{side}_lid_upper"], INDEX[f"{side}_lid_lower"]
+        seam = driving[0, [upper, lower]].mean(0)
+        for away in (-0.018, 0.018):  # a little more than two pixels
+            point = seam + torch.tensor([0.0, away])
+            place = (point * (SIZE - 1) / SIZE).reshape(1, 1, 1, 2)
+            x, y, part = F.grid_sample(both, place, align_corners=False).flatten().tolist()
+            assert part > 0.6
+            led = float(point[1]) + y / part
+            lid = float(avatar[0, upper if away < 0 else lower, 1])
+            assert (led - lid) * away > 0, (side, away)
+            assert abs(led - lid) < 0.05
+            assert abs(x) < 0.01
 
 
 def test_an_avatar_with_shut_eyes_has_none_to_move() -> None:
