@@ -33,12 +33,10 @@ MARGIN = 0.04
 """How far inside of the lids it begins: rims and lashes belong to them."""
 SOFT = 0.06
 """How softly all of it begins."""
-SHUT = (0.15, 0.5)
-"""Open so far, against the avatar's, an eye is shut, and not yet."""
-ABOVE, BELOW = 1.1, 0.6
-"""How far beyond the lids skin is stretched."""
-NEAR = (0.35, 0.25)
-"""And how much of it counts: a cell of the flow."""
+SHUT = (0.5, 0.15)
+"""An eye that is open so far, against the avatar's, is on its way to be shut, and is."""
+NEAR = (0.4, 0.3)
+"""How far above and below the seam skin goes with its lid: a cell of the flow."""
 BEYOND = 0.16
 """How far beyond its landmarks an eye may still be seen: none of that is left when it is shut."""
 SHOWN = (0.15, 0.3)
@@ -60,20 +58,22 @@ def eye_flow(
     places = windows.places(4)  # (B, 2, 3, n)
     along, down = product(openings.rows[:, :2], places).unbind(2)
     upper, lower = openings.driven_lids(along)
-    own, driven = ((one[:, :2, 1] - one[:, :2, 0]) for one in (openings.own, openings.driven))
-    opened, shown = driven / own.clamp(min=0.05), _step(own, SHOWN)
+    own, driven = ((one[:, :2, 1:] - one[:, :2, :1]) for one in (openings.own, openings.driven))
+    opened, shown = driven / own.clamp(min=0.05), _part(own, SHOWN)  # (B, 2, 1)
 
     before, after = _seen(openings.own_rows, avatar), _seen(openings.rows, driving)
-    wanted = _step((after - before).norm(dim=-1), FAR) * _step(opened, OPEN) * shown
-    eyes = within(down, upper + MARGIN, lower - MARGIN, SOFT) * wanted[..., None]
+    wanted = _part((after - before).norm(dim=-1, keepdim=True), FAR) * _part(opened, OPEN) * shown
+    inside = within(down, upper + MARGIN, lower - MARGIN, SOFT)
+    eyes = inside * wanted
     eye = _eye(along, down, (upper, lower), openings, before, after)
 
-    round_off = ((1 - along.square()) * 2.5).clamp(0, 1)
-    shut = (shown - shown * _step(opened, SHUT))[..., None] * round_off
-    lids = torch.sigmoid((down - upper + NEAR[0]) / SOFT)
-    lids = lids * torch.sigmoid((lower + NEAR[1] - down) / SOFT)
-    lids = lids * shut * (1 - within(down, upper, lower, SOFT)) * (1 - eyes)
-    skin = _skin(down, (upper, lower), openings.own_lids(along), BEYOND * shut)
+    shut = ((1 - along.square()) * 2.5).clamp(0, 1) * (_part(opened, SHUT) * shown)
+    lids = torch.minimum(down - upper + NEAR[0], lower + NEAR[1] - down) / (2 * SOFT)
+    lids = lids.clamp(0, 1) * shut * (1 - inside) * (1 - eyes)
+    own_upper, own_lower = openings.own_lids(along)
+    beyond = BEYOND * shut
+    above, below = own_upper - beyond - upper, own_lower + beyond - lower
+    skin = down + torch.where(2 * down < upper + lower, above, below)
 
     # Maps of eyes are affine: places may be weighted and added before they are mapped.
     where = torch.stack([along, skin, torch.ones_like(skin)], 2) * lids[:, :, None]
@@ -102,17 +102,17 @@ def _eye(
     shift_x, shift_y = (after - before)[..., None].unbind(2)
     to_x = from_x + REACH * shift_x / (1 + TIRING * shift_x.abs())
     off = along - to_x
-    right = 1 - _white(1 - along, 1 - from_x - IRIS, 1 - to_x - IRIS)
-    left = _white(1 + along, 1 + from_x - IRIS, 1 + to_x - IRIS) - 1
-    x = torch.where(off > IRIS, right, torch.where(off < -IRIS, left, from_x + off)).clamp(-1, 1)
+    side = off.sign()
+    white = side - side * _white(1 - side * along, 1 - IRIS - side * from_x, 1 - IRIS - side * to_x)
+    x = torch.where(off.abs() < IRIS, from_x + off, white).clamp(-1, 1)
     upper, lower = lids
     own_upper, own_lower = openings.own_lids(x)
     part = ((down - upper) / (lower - upper).clamp(min=0.02)).clamp(0, 1)
-    stretched = own_upper + part * (own_lower - own_upper)
+    stretched = torch.lerp(own_upper, own_lower, part)
     # Never beyond the avatar's own lids.
     moved = torch.maximum(down - shift_y, own_upper + MARGIN)
     moved = torch.minimum(moved, own_lower - MARGIN)
-    return x, torch.lerp(moved, stretched, _step(off.abs(), (IRIS, 1.5 * IRIS)))
+    return x, torch.lerp(moved, stretched, _part(off.abs(), (IRIS, 1.5 * IRIS)))
 
 
 def _white(place: Tensor, before: Tensor, after: Tensor) -> Tensor:
@@ -120,18 +120,7 @@ def _white(place: Tensor, before: Tensor, after: Tensor) -> Tensor:
     there and is ``after`` now."""
     before, after = before.clamp(min=0.02), after.clamp(min=0.02)
     still = STILL * torch.minimum(before, after)
-    return place + (place - still).clamp(min=0) * ((before - still) / (after - still) - 1)
-
-
-def _skin(
-    down: Tensor, lids: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor], beyond: Tensor
-) -> Tensor:
-    """How far down the avatar has the skin that lies ``down``, above the lids or below."""
-    upper, lower = lids
-    high, low = own[0] - ABOVE, own[1] + BELOW
-    above = high + (down - high) * (ABOVE - beyond) / (upper - high).clamp(min=0.1)
-    below = low - (low - down) * (BELOW - beyond) / (low - lower).clamp(min=0.1)
-    return torch.where(down < (upper + lower) / 2, above, below)
+    return place + (place - still).clamp(min=0) * ((before - after) / (after - still))
 
 
 def _seen(rows: Tensor, face: Tensor) -> Tensor:
@@ -149,8 +138,7 @@ def _axes(face: Tensor) -> Tensor:
     return torch.stack([half, across, ends.mean(2)], -1)
 
 
-def _step(value: Tensor, ends: tuple[float, float]) -> Tensor:
-    """0 up to the first of ``ends``, 1 from the second on, smoothly between."""
+def _part(value: Tensor, ends: tuple[float, float]) -> Tensor:
+    """How far it is from the first of ``ends`` to the second, 0..1."""
     start, end = ends
-    part = ((value - start) / (end - start)).clamp(0, 1)
-    return part * part * (3 - 2 * part)
+    return ((value - start) * (1 / (end - start))).clamp(0, 1)
