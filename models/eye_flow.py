@@ -43,7 +43,6 @@ SHOWN = (0.15, 0.3)
 """Who shows less of an eye has none to move."""
 
 _IRISES = indices("right_iris", "left_iris")
-_ENDS = indices("right_eye_outer", "right_eye_inner", "left_eye_inner", "left_eye_outer")
 
 
 def eye_flow(
@@ -79,7 +78,7 @@ def eye_flow(
     where = torch.stack([along, skin, torch.ones_like(skin)], 2) * lids[:, :, None]
     where = where + torch.stack([*eye, torch.ones_like(skin)], 2) * eyes[:, :, None]
     share = where[:, :, 2:]
-    away = product(_axes(avatar), where) - places[:, :, :2] * share
+    away = product(openings.own_frames[:, :2], where) - places[:, :, :2] * share
     moves = torch.cat([away, share, eyes[:, :, None]], 2)
     moves = moves.reshape(-1, 4, 4 * ROWS, 4 * COLUMNS) * faded(moves.device)
     halved = F.avg_pool2d(moves[:, :3], 2)
@@ -128,14 +127,6 @@ def _seen(rows: Tensor, face: Tensor) -> Tensor:
     irises = face[:, _IRISES]
     points = torch.cat([irises, torch.ones_like(irises[..., :1])], -1)
     return product(rows[:, :2], points[..., None])[..., 0]
-
-
-def _axes(face: Tensor) -> Tensor:
-    """(B, 2, 2, 3): takes along, down and 1 in the eyes of landmarks (B, 48, 2) to x and y."""
-    ends = face[:, _ENDS].reshape(-1, 2, 2, 2)
-    half = (ends[:, :, 1] - ends[:, :, 0]) / 2
-    across = torch.stack([-half[..., 1], half[..., 0]], -1)
-    return torch.stack([half, across, ends.mean(2)], -1)
 
 
 def _part(value: Tensor, ends: tuple[float, float]) -> Tensor:

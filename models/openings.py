@@ -65,6 +65,8 @@ class _Seen(NamedTuple):
     """(B, 3, 2, 3): times x, y, 1, the places along (1 is a corner) and down."""
     heights: Tensor
     """(B, 3, 2): of the upper and the lower parabola in the middle."""
+    frames: Tensor
+    """(B, 3, 2, 3): times along, down, 1, a place's x and y."""
 
     @classmethod
     def of(cls, value: Tensor) -> "_Seen":
@@ -78,13 +80,15 @@ class _Seen(NamedTuple):
         edges = value[:, _EDGES].reshape(-1, len(_OPENINGS), 6, 2)
         along, down = (edges @ axes.transpose(2, 3) + rows[:, :, None, :, 2]).unbind(-1)
         heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 3, 6)
-        return cls(rows, heights.reshape(-1, len(_OPENINGS), 2, 3).mean(-1))
+        frames = torch.stack([half, across, middle], -1)
+        return cls(rows, heights.reshape(-1, len(_OPENINGS), 2, 3).mean(-1), frames)
 
-    def places(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Of points (3, n) or (B, 3, n), rows x, y, 1: their places along and down, (B, 3, n)."""
-        around = points if points.ndim == 2 else points[:, None]
-        along, down = product(self.rows, around).unbind(2)
-        return along, down
+
+def _places(rows: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Of points (3, n) or (B, 3, n), rows x, y, 1: their places along and down, (B, 3, n)."""
+    around = points if points.ndim == 2 else points[:, None]
+    along, down = product(rows, around).unbind(2)
+    return along, down
 
 
 def _edges(heights: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +107,7 @@ def sides(value: Tensor, points: Tensor) -> Tensor:
     would show what they cover.
     """
     seen = _Seen.of(value)
-    along, down = seen.places(points)
+    along, down = _places(seen.rows, points)
     upper, lower = _edges(seen.heights, along)
     soft = down.new_tensor(_SOFT)[:, None]
     above = torch.sigmoid(((upper + lower) / 2 - down) / soft)
@@ -146,8 +150,10 @@ class Openings(NamedTuple):
     """(B, 3, 2), the driving one's."""
     own_rows: Tensor
     """(B, 3, 2, 3), the avatar's: as ``_Seen.rows``."""
+    own_frames: Tensor
+    """(B, 3, 2, 3), the avatar's: as ``_Seen.frames``."""
     rows: Tensor
-    """(B, 3, 2, 3), the driving one's."""
+    """(B, 3, 2, 3), of the driving one: as ``_Seen.rows``."""
 
     @classmethod
     def of(cls, avatar: Tensor, driving: Tensor) -> "Openings":
@@ -155,7 +161,8 @@ class Openings(NamedTuple):
         # Both faces at once: small tensors cost a runtime by their number.
         seen = _Seen.of(torch.cat([avatar, driving]))
         own, driven = seen.heights.chunk(2)
-        return cls(own, driven, *seen.rows.chunk(2))
+        own_rows, rows = seen.rows.chunk(2)
+        return cls(own, driven, own_rows, seen.frames.chunk(2)[0], rows)
 
     def uncarried(self, size: int) -> tuple[Tensor, Tensor]:
         """Where the driving face shows what no pixel of the avatar can, (B, 1, size, size) each,
@@ -163,7 +170,7 @@ class Openings(NamedTuple):
 
         Between the lids of a shut eye, a flow of cells would still carry a sliver of the open one.
         """
-        along, down = _Seen(self.rows, self.driven).places(cells(size, self.own))
+        along, down = _places(self.rows, cells(size, self.own))
         # Against the driver's opening for mouths and the avatar's for eyes.
         before, after = (one[..., 1] - one[..., 0] for one in (self.own, self.driven))
         opened = 1 - before[:, 2:] / after[:, 2:].clamp(min=0.02)
