@@ -55,7 +55,7 @@ def test_a_missing_runtime_names_the_extra(bundle: Bundle, monkeypatch: pytest.M
 def test_the_default_bundle_is_the_same_in_both_runtimes() -> None:
     avatar = cv2.imread(str(sorted(SHIPPED.glob("*.png"))[0]))
     avatar = np.asarray(cv2.resize(avatar, (512, 512), interpolation=cv2.INTER_AREA), np.uint8)
-    driving = np.asarray(cv2.resize(avatar[24:, :488], (128, 128)), np.uint8)
+    driving = np.asarray(cv2.resize(avatar[24:, :488], (256, 256)), np.uint8)
     pictures = []
     for kind in (OnnxEngine, OpenVinoEngine):
         with closing(kind(open_bundle(None), CPU)) as engine:
