@@ -24,6 +24,13 @@ ALLOW = [
     "array:string:yes",
 ]  # fmt: skip
 """The user's answer when the desktop's portal asks whether a program may use the camera."""
+PORTAL = [
+    "dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus",
+    "/org/freedesktop/DBus", "org.freedesktop.DBus.StartServiceByName",
+    "string:org.freedesktop.portal.Desktop", "uint32:0",
+]  # fmt: skip
+"""Starts the portal, as a user's session does, long before a browser wants the camera. PipeWire
+0.3.65 asks who a new portal is, and a browser that is quicker than the answer is never let in."""
 
 
 @pytest.fixture
@@ -36,6 +43,7 @@ def desktop() -> Iterator[Desktop]:
         one.bus()
         one.pipewire()
         one.run(ALLOW)
+        one.run(PORTAL)
         yield one
 
 
