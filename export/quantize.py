@@ -39,14 +39,16 @@ Feed = Mapping[str, NDArray[np.float32]]
 _MOTION, _FINAL = "/generator/dense_motion_network/", "/generator/final/"
 _DETECTOR = ("/detector/heatmaps/", "/detector/presence/", "/eyes/heatmaps/")
 _WHITE = {"/painter/paint/paint.1/Conv": 6.0}
-_PAINTED = ("/painter/after/", "/painter/paint/paint.0/")
-"""Single features of a picture are ten times as large as nearly all others: by their range, mouths
-would be painted in eight steps."""
+_MASK, _REST = "/motion/Conv", "/motion/Conv_1"
+_COMMON = ("/painter/after/", "/painter/paint/paint.0/", _MASK)
+"""Where single values are ten times as large as nearly all others: by their range, mouths would be
+painted in eight steps."""
 RECIPES: Mapping[str, Mapping[str, Sequence[Recipe]]] = {
     "compact": {
         "frame": (
-            Recipe(("/motion/heads/",), _WHITE, _PAINTED),
-            Recipe(("/motion/first/", "/motion/heads/"), _WHITE, _PAINTED),
+            Recipe((_REST,), _WHITE, _COMMON),
+            Recipe((_MASK,), _WHITE, _COMMON),
+            Recipe(("/motion/first/", _MASK), _WHITE, _COMMON),
             Recipe(("/motion/", "/painter/paint/paint.1/")),
         ),
         "keypoints": (

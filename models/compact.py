@@ -22,7 +22,7 @@ from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmark_detector import LandmarkDetector, local_affine
 from models.landmarks import COUNT, NAMES
-from models.layers import Residual, conv, doubled
+from models.layers import Residual, conv, doubled, parted_head
 from models.lids import LidPainter
 from models.openings import Openings, sides
 from models.windows import EyeWindows
@@ -36,6 +36,10 @@ MOUTH_SHADE = 1.5
 """How much darker the paint starts there, as a logit."""
 SEAM_GATE = 4.0
 """As ``MOUTH_GATE``, along the seam of shut eyes."""
+CARRIED = 1.0
+"""How much alpha starts on the side of the avatar's own pixels, as a logit."""
+EYE_GATE = 4.0
+"""How much alpha is held shut in open eyes that are moved by geometry, as a logit."""
 
 
 def _widths(width: float, *channels: int) -> list[int]:
@@ -95,9 +99,10 @@ class DenseMotion(nn.Module):
         moves = torch.cat([jacobian, (shift + missed)[..., None]], -1)
         moves = torch.cat([others, moves], 1)  # (B, K + 2, 2, 3)
         places = cells(size, small)
-        weight = near(driving.value, steepness, size, strength, behind)
         rule = sides(driving.value, places).reshape(-1, COUNT, size, size)
-        weight = torch.cat([weight[:, :1], self.hair.near(knots, size), weight[:, 1:] * rule], 1)
+        hair = self.hair.near(knots, size)
+        weight = near(driving.value, steepness, size, strength) * rule
+        weight = torch.cat([behind.expand_as(hair), hair, weight], 1).flatten(2)
         # Heatmaps of variance 0.01.
         narrow = torch.full_like(self.log_steepness, 50.0)
         difference = near(driving.value, narrow, size) - near(avatar.value, narrow, size)
@@ -111,13 +116,16 @@ class DenseMotion(nn.Module):
         y = self.up2(torch.cat([doubled(d), c], 1))
         y = self.up1(torch.cat([doubled(y), b], 1))
         y = self.up0(torch.cat([doubled(y), a], 1))
-        heads = self.heads(y).float()
-        mask, correction, occlusion = heads.split([COUNT + 2, 2, 1], 1)
+        # Rows of cells from here on, as the weights are: a runtime that turns them to and fro, as
+        # convolutions like them otherwise, takes longer for it than for all of this.
+        parts = parted_head(y, self.heads, COUNT + 2, 3)
+        mask, rest = (part.float().flatten(2) for part in parts)
+        correction, occlusion = rest[:, :2], rest[:, 2:]
         # Clamped where a softmax would subtract the largest: the same but for absurd logits.
         weight = weight * torch.exp(mask.clamp(-60, 60))
-        flow = mix(weight, moves, places).reshape(-1, 2, size, size)
-        flow = flow + 0.06 * torch.tanh(correction)
-        return flow.permute(0, 2, 3, 1), torch.sigmoid(occlusion + 2)
+        flow = mix(weight, moves, places) + 0.06 * torch.tanh(correction)
+        flow = flow.reshape(-1, 2, size, size).permute(0, 2, 3, 1)
+        return flow, torch.sigmoid(occlusion + 2).reshape(-1, 1, size, size)
 
     def _missed(
         self, avatar: Tensor, driving: Tensor, moves: Tensor, knots: Tensor, others: Tensor
@@ -228,8 +236,8 @@ class Painting(NamedTuple):
 class Painter(nn.Module):
     """Paints over the avatar's own pixels where they cannot show what is asked."""
 
-    start: Tensor
-    enlarge: Tensor
+    enlarge2: Tensor
+    enlarge4: Tensor
 
     def __init__(self, width: float = 1.0, lids: bool = False) -> None:
         super().__init__()
@@ -243,11 +251,10 @@ class Painter(nn.Module):
         # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
         self.paint = nn.Sequential(conv(a, a), nn.Conv2d(a, 4 * 16, 3, 1, 1))
         self.lids = LidPainter(a) if lids else None
-        # Constants, not weights: of red, green, blue and alpha, and to enlarge cells to pixels.
-        start = torch.tensor([0.0, 0.0, 0.0, 1.0]).reshape(1, 4, 1, 1)
-        self.register_buffer("start", start, persistent=False)
-        enlarge = F.interpolate(torch.eye(SIZE // 4)[None], scale_factor=4.0, mode="linear")[0].T
-        self.register_buffer("enlarge", enlarge.contiguous(), persistent=False)
+        # Constants, not weights.
+        for times in (2, 4):
+            enlarge = F.interpolate(torch.eye(SIZE // 4)[None], scale_factor=times, mode="linear")
+            self.register_buffer(f"enlarge{times}", enlarge[0].T.contiguous(), persistent=False)
 
     def forward(
         self,
@@ -264,24 +271,47 @@ class Painter(nn.Module):
         pose = near(driving.value, narrow, size)
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + doubled(self.up(self.down(x))))
-        logits = self.paint(x).float()  # (B, 4 * 16, 64, 64)
+        # Rows of cells, then of pixels, from here on: as in DenseMotion.
+        logits = self.paint(x).float().flatten(2)  # (B, 4 * 16, 64 * 64)
         # A mouth that was closed has no inside to carry: there paint goes first, and it is dark.
         # Nor has an eye that was open a shut lid.
         openings = Openings.of(avatar_keypoints.value, driving.value)
         mouth, seams = openings.uncarried(size)
-        gates = torch.cat([mouth * MOUTH_SHADE, mouth * MOUTH_GATE + seams * SEAM_GATE], 1)
-        gates = product(product(self.enlarge, gates), self.enlarge.T)  # (B, 2, 256, 256)
-        windows = EyeWindows.of(driving.value)
-        if self.lids is not None:
-            logits = logits + self.lids(x, driving.value, openings, windows)
-        painted = F.pixel_shuffle(logits, 4)  # (B, 4, 256, 256)
-        rgba = torch.sigmoid(painted + self.start - gates[:, [0, 0, 0, 1]])
+        held = mouth * MOUTH_GATE + seams * SEAM_GATE - CARRIED
+        gates = self._enlarged(torch.cat([mouth * MOUTH_SHADE, held], 1), 4)  # (B, 2, 256, 256)
+        moves, paint = self._eyes(x, driving.value, openings)
+        logits = (logits + paint).reshape(-1, 16, 4, size * size).transpose(2, 3)
+        logits = logits.reshape(-1, 4, 4, size, SIZE).transpose(2, 3).reshape(-1, 4, SIZE, SIZE)
+        rgba = torch.sigmoid(logits - gates[:, [0, 0, 0, 1]])
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
-        moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
-        moved = F.interpolate(moved, scale_factor=2.0, mode="bilinear")
-        eyes, share, open_eyes = eye_flow(avatar_keypoints.value, driving.value, openings, windows)
-        rgba = torch.cat([rgba[:, :3], torch.maximum(rgba[:, 3:], open_eyes)], 1)
-        return Painting(moved * (1 - share) + eyes, rgba)
+        moved = self._enlarged((flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2), 2)
+        displacement = moved * (1 - moves[:, 2:]) + moves[:, :2]
+        return Painting(displacement, rgba)
+
+    def _enlarged(self, cells: Tensor, times: int) -> Tensor:
+        """(B, C, 64, 64) -> (B, C, 64 * times, 64 * times), 2 or 4 times, bilinear."""
+        enlarge = self.enlarge2 if times == 2 else self.enlarge4
+        return product(product(enlarge, cells), enlarge.T)
+
+    def _eyes(self, features: Tensor, driving: Tensor, openings: Openings) -> tuple[Tensor, Tensor]:
+        """What is done to the eyes near by, of a face at landmarks (B, 48, 2).
+
+        Displacement times its share, and the share, (B, 3, 128, 128); and what is to be added to
+        the logits (B, 4 * 16, 64 * 64).
+        """
+        windows = EyeWindows.of(driving)
+        places = windows.places()
+        eyes = openings.eyes_at(places)
+        flow = eye_flow(openings, places, eyes)
+        kept = F.interpolate(flow[:, 3:] * EYE_GATE, scale_factor=2.0, mode="bilinear")
+        paint = F.pad(kept, (0, 0, 0, 0, 1, 0))  # light and alpha
+        if self.lids is not None:
+            paint = paint + self.lids(features, driving, windows, places, eyes)
+        laid = windows.laid((flow[:, :3], 2), (paint, 4))
+        moves, light, alpha = torch.split(laid, [3 * 4, 16, 16], 1)
+        # Red, green and blue alike: where colours were free, lids had rainbows.
+        added = torch.cat([light, light, light, alpha], 1)
+        return F.pixel_shuffle(moves, 2), added.flatten(2)
 
 
 class CompactModel(nn.Module):

@@ -7,13 +7,11 @@ are stretched, and shut lids are the skin above and below, drawn over the eye. N
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models.field import product
-from models.landmarks import indices
-from models.openings import Openings, within
-from models.windows import COLUMNS, ROWS, EyeWindows, faded
+from models.openings import EyePlaces, Openings
+from models.windows import COLUMNS, ROWS
 
 # Lengths in half widths of the eye.
 IRIS = 0.5
@@ -27,109 +25,89 @@ FAR = (0.1, 0.22)
 well, and lids with them."""
 OPEN = (0.3, 0.6)
 """How far an eye has to be open for that, against the avatar's."""
-STILL = 0.6
+STILL = 0.7
 """Part of the white, from the corner on, that is not stretched: corners are red."""
 MARGIN = 0.04
-"""How far inside of the lids it begins: rims and lashes belong to them."""
-SOFT = 0.06
-"""How softly all of it begins."""
+"""How far inside of the lids the avatar's eye begins: rims and lashes belong to them."""
+SOFT = 0.15
+"""How far inside of the lids the driving eye is all there."""
 SHUT = (0.5, 0.15)
 """An eye that is open so far, against the avatar's, is on its way to be shut, and is."""
-NEAR = (0.4, 0.3)
+NEAR = 0.35
 """How far above and below the seam skin goes with its lid: a cell of the flow."""
+EDGE = 0.12
+"""How softly that ends."""
 BEYOND = 0.16
 """How far beyond its landmarks an eye may still be seen: none of that is left when it is shut."""
 SHOWN = (0.15, 0.3)
 """Who shows less of an eye has none to move."""
 
-_IRISES = indices("right_iris", "left_iris")
 
+def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
+    """What moves the avatar's eyes as the driving ones: (B * 2, 4, 2 * ROWS, 2 * COLUMNS), for
+    windows of ``places`` (B, 2, 3, n), which lie in the eyes at ``eyes``.
 
-def eye_flow(
-    avatar: Tensor, driving: Tensor, openings: Openings, windows: EyeWindows
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What moves the eyes of ``avatar`` as those of ``driving``, landmarks (B, 48, 2) each.
-
-    Displacement (B, 2, 128, 128), as a ``Painting`` has it, times the share of it that is to be
-    taken; that share (B, 1, 128, 128), 0..1; and (B, 1, 256, 256), 0..1, where eyes are open and
-    nothing is to be painted over.
+    Displacement, x and y, as a ``Painting`` has it, times the share of it that is to be taken; that
+    share, 0..1; and where eyes are open and nothing is to be painted over, 0..1.
     """
-    places = windows.places(4)  # (B, 2, 3, n)
-    along, down = product(openings.rows[:, :2], places).unbind(2)
-    upper, lower = openings.driven_lids(along)
-    own, driven = ((one[:, :2, 1:] - one[:, :2, :1]) for one in (openings.own, openings.driven))
+    along, arch, inside = eyes.along, eyes.arch, eyes.inside
+    heights = openings.own[:, :2]  # (B, 2, 2)
+    own, driven = (one[:, :, 1:] - one[:, :, :1] for one in (heights, openings.driven[:, :2]))
     opened, shown = driven / own.clamp(min=0.05), _part(own, SHOWN)  # (B, 2, 1)
+    glance = openings.irises - openings.own_irises
+    far = glance.norm(dim=-1, keepdim=True)
+    wanted = (_part(far, FAR) * _part(opened, OPEN) * shown)[..., None]
+    closed = (_part(opened, SHUT) * shown)[..., None]  # (B, 2, 1, 1)
 
-    before, after = _seen(openings.own_rows, avatar), _seen(openings.rows, driving)
-    wanted = _part((after - before).norm(dim=-1, keepdim=True), FAR) * _part(opened, OPEN) * shown
-    inside = within(down, upper + MARGIN, lower - MARGIN, SOFT)
-    eyes = inside * wanted
-    eye = _eye(along, down, (upper, lower), openings, before, after)
-
-    shut = ((1 - along.square()) * 2.5).clamp(0, 1) * (_part(opened, SHUT) * shown)
-    lids = torch.minimum(down - upper + NEAR[0], lower + NEAR[1] - down) / (2 * SOFT)
-    lids = lids.clamp(0, 1) * shut * (1 - inside) * (1 - eyes)
-    own_upper, own_lower = openings.own_lids(along)
-    beyond = BEYOND * shut
-    above, below = own_upper - beyond - upper, own_lower + beyond - lower
-    skin = down + torch.where(2 * down < upper + lower, above, below)
+    within = inside.amin(2, keepdim=True)
+    whole = _part(within, (0.0, SOFT))
+    open_eye = whole * wanted
+    x, y = _eye(eyes, heights[..., None], openings.own_irises, glance)
+    skin = _skin(eyes, heights[..., None], closed)
+    shut = _part(within, (-NEAR, EDGE - NEAR)) * (arch * 2.5).clamp(max=1) * closed * (1 - whole)
+    share = open_eye + shut
 
     # Maps of eyes are affine: places may be weighted and added before they are mapped.
-    where = torch.stack([along, skin, torch.ones_like(skin)], 2) * lids[:, :, None]
-    where = where + torch.stack([*eye, torch.ones_like(skin)], 2) * eyes[:, :, None]
-    share = where[:, :, 2:]
+    where = torch.cat([along * shut + x * open_eye, skin * shut + y * open_eye, share], 2)
     away = product(openings.own_frames[:, :2], where) - places[:, :, :2] * share
-    moves = torch.cat([away, share, eyes[:, :, None]], 2)
-    moves = moves.reshape(-1, 4, 4 * ROWS, 4 * COLUMNS) * faded(moves.device)
-    halved = F.avg_pool2d(moves[:, :3], 2)
-    patches = torch.cat([F.pixel_unshuffle(halved, 2), F.pixel_unshuffle(moves[:, 3:], 4)], 1)
-    laid = windows.laid(patches.reshape(-1, 2, 3 * 4 + 16, ROWS, COLUMNS))
-    halved = F.pixel_shuffle(laid[:, : 3 * 4], 2)
-    return halved[:, :2], halved[:, 2:], F.pixel_shuffle(laid[:, 3 * 4 :], 4)
+    return torch.cat([away, share, open_eye], 2).reshape(-1, 4, 2 * ROWS, 2 * COLUMNS)
 
 
-def _eye(
-    along: Tensor,
-    down: Tensor,
-    lids: tuple[Tensor, Tensor],
-    openings: Openings,
-    before: Tensor,
-    after: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Where in the avatar's open eye a place in the driving one is, along and down."""
-    from_x = before[..., :1]
-    shift_x, shift_y = (after - before)[..., None].unbind(2)
-    to_x = from_x + REACH * shift_x / (1 + TIRING * shift_x.abs())
-    off = along - to_x
-    side = off.sign()
-    white = side - side * _white(1 - side * along, 1 - IRIS - side * from_x, 1 - IRIS - side * to_x)
-    x = torch.where(off.abs() < IRIS, from_x + off, white).clamp(-1, 1)
-    upper, lower = lids
-    own_upper, own_lower = openings.own_lids(x)
-    part = ((down - upper) / (lower - upper).clamp(min=0.02)).clamp(0, 1)
-    stretched = torch.lerp(own_upper, own_lower, part)
+def _skin(eyes: EyePlaces, heights: Tensor, closed: Tensor) -> Tensor:
+    """How far down the avatar has the skin that lies over an eye that is ``closed`` so far."""
+    above, below = eyes.inside.chunk(2, 2)
+    beyond = heights.new_tensor([[-BEYOND], [BEYOND]])
+    upper, lower = (eyes.arch * (heights + beyond * closed)).chunk(2, 2)
+    return torch.where(above < below, upper + above, lower - below)
+
+
+def _eye(eyes: EyePlaces, heights: Tensor, before: Tensor, glance: Tensor) -> tuple[Tensor, Tensor]:
+    """Where in the avatar's open eye, whose iris is at ``before`` (B, 2, 2) and goes ``glance``, a
+    place in the driving one is, along and down."""
+    glance_x, glance_y = glance[..., None].chunk(2, 2)  # (B, 2, 1, 1)
+    shift = glance_x * (REACH / (1 + TIRING * glance_x.abs()))
+    # Whites left and right of the iris, each counted from its corner: their widths before and now.
+    outward = heights.new_tensor([[1.0], [-1.0]])
+    white = before[:, :, :1, None] * outward + (1 - IRIS)
+    was, now = white.clamp(min=0.02), (white + shift * outward).clamp(min=0.02)
+    still = STILL * torch.minimum(was, now)
+    # 1 in the iris, falling to 0 where the white is still.
+    slope = 1 / (now - still)
+    part = (eyes.along * (slope * outward) + (1 - still) * slope).amin(2, keepdim=True).clamp(0, 1)
+    x = eyes.along - shift * part
+    arch = (1 - x.square()).clamp(min=0)
+    margin = heights.new_tensor([[MARGIN], [-MARGIN]])
+    upper, lower = (arch * (heights + margin)).chunk(2, 2)
+    above, below = eyes.inside.chunk(2, 2)
+    stretched = torch.lerp(upper, lower, (above / (above + below).clamp(min=0.02)).clamp(0, 1))
+    moved = eyes.down - glance_y
     # Never beyond the avatar's own lids.
-    moved = torch.maximum(down - shift_y, own_upper + MARGIN)
-    moved = torch.minimum(moved, own_lower - MARGIN)
-    return x, torch.lerp(moved, stretched, _part(off.abs(), (IRIS, 1.5 * IRIS)))
-
-
-def _white(place: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Where a place in the white, counted from the corner, was, when the iris was ``before`` from
-    there and is ``after`` now."""
-    before, after = before.clamp(min=0.02), after.clamp(min=0.02)
-    still = STILL * torch.minimum(before, after)
-    return place + (place - still).clamp(min=0) * ((before - after) / (after - still))
-
-
-def _seen(rows: Tensor, face: Tensor) -> Tensor:
-    """Where the irises of landmarks (B, 48, 2) are in their eyes, along and down: (B, 2, 2)."""
-    irises = face[:, _IRISES]
-    points = torch.cat([irises, torch.ones_like(irises[..., :1])], -1)
-    return product(rows[:, :2], points[..., None])[..., 0]
+    moved = torch.minimum(torch.maximum(moved, upper), lower)
+    return x, torch.lerp(stretched, moved, part)
 
 
 def _part(value: Tensor, ends: tuple[float, float]) -> Tensor:
     """How far it is from the first of ``ends`` to the second, 0..1."""
     start, end = ends
-    return ((value - start) * (1 / (end - start))).clamp(0, 1)
+    scale = 1 / (end - start)
+    return (value * scale - start * scale).clamp(0, 1)

@@ -46,30 +46,30 @@ def cells(size: int, like: Tensor) -> Tensor:
     return torch.cat([grid, torch.ones_like(grid[:1])])
 
 
-def near(
-    value: Tensor,
-    steepness: Tensor,
-    size: int,
-    strength: Tensor | None = None,
-    behind: Tensor | None = None,
-) -> Tensor:
+def near(value: Tensor, steepness: Tensor, size: int, strength: Tensor | None = None) -> Tensor:
     """strength exp(-steepness |z - p|^2) of each cell z and keypoint p: value (B, K, 2), steepness
-    and strength (K,) -> (B, K, size, size); with ``behind``, a plane of it before the first.
+    and strength (K,) -> (B, K, size, size).
 
     A product of a row and a column, both short: nothing else is computed cell by cell.
     """
+    x, y = _rows_and_columns(value, steepness, size, strength)
+    return y[..., None] * x[:, :, None]
+
+
+def near_any(value: Tensor, steepness: Tensor, size: int, strength: Tensor) -> Tensor:
+    """The same, summed over all keypoints: (B, 1, size, size)."""
+    x, y = _rows_and_columns(value, steepness, size, strength)
+    return product(y.transpose(1, 2), x)[:, None]
+
+
+def _rows_and_columns(
+    value: Tensor, steepness: Tensor, size: int, strength: Tensor | None
+) -> tuple[Tensor, Tensor]:
     axis = coordinate_grid(size, value)[0, :, 0]  # y has the same places
     away = (value[..., None] - axis).square()  # (B, K, 2, size)
     # e^-40 is nothing, and its square still a number that processors are quick with.
-    factors = torch.exp((away * -steepness[:, None, None]).clamp(min=-40))
-    x, y = factors[:, :, 0, None], factors[:, :, 1, :, None]
-    if strength is not None:
-        x = x * strength[:, None, None]
-    if behind is not None:
-        x = torch.cat([behind.expand_as(x[:, :1]), x], 1)
-        y = torch.cat([torch.ones_like(y[:, :1]), y], 1)
-    near: Tensor = y * x
-    return near
+    x, y = torch.exp((away * -steepness[:, None, None]).clamp(min=-40)).unbind(2)
+    return (x if strength is None else x * strength[:, None]), y
 
 
 def near_at(points: Tensor, value: Tensor, log_steepness: Tensor, log_strength: Tensor) -> Tensor:
@@ -86,14 +86,14 @@ def product(one: Tensor, other: Tensor) -> Tensor:
 
 
 def mix(weight: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
-    """Weighted mean of affine moves: weight (B, K + 1, h, w), moves (B, K + 1, 2, 3), cells (3, n)
-    -> flow (B, 2, n), n = h w.
+    """Weighted mean of affine moves: weight (B, K, n), moves (B, K, 2, 3), cells (3, n) -> flow
+    (B, 2, n).
 
     The affine maps are averaged, not the places that they lead to: the same, and far less of it.
     """
     ones = torch.ones_like(moves[:, :, 0, :1])
-    maps = torch.cat([moves.flatten(2), ones], -1)  # (B, K + 1, 7)
-    mean = product(maps.transpose(1, 2), weight.flatten(2))  # (B, 7, n)
+    maps = torch.cat([moves.flatten(2), ones], -1)  # (B, K, 7)
+    mean = product(maps.transpose(1, 2), weight)  # (B, 7, n)
     a, b, c = (mean[:, :6] / mean[:, 6:]).reshape(-1, 2, 3, cells.shape[-1]).unbind(2)
     flow: Tensor = a * cells[0] + b * cells[1] + c
     return flow

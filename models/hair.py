@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.field import near, near_at, product
+from models.field import near_any, near_at, product
 from models.head import HAIR, SEEN
 from models.keypoints import inverse_2x2
 
@@ -55,7 +55,7 @@ class Hair(nn.Module):
     def near(self, knots: Tensor, size: int) -> Tensor:
         """How much the map rules each cell, (B, 1, size, size)."""
         steepness, strength = self.log_steepness.exp(), self.log_strength.exp()
-        return near(knots, steepness, size, strength).sum(1, keepdim=True)
+        return near_any(knots, steepness, size, strength)
 
     def at(self, knots: Tensor, points: Tensor) -> Tensor:
         """The same at points (B, K, 2): (B, K, 1)."""

@@ -173,6 +173,15 @@ def joined_heads(x: Tensor, *heads: nn.Conv2d) -> tuple[Tensor, ...]:
     return torch.split(out, [head.out_channels for head in heads], dim=1)
 
 
+def parted_head(x: Tensor, head: nn.Conv2d, *channels: int) -> list[Tensor]:
+    """What a head gives, by one convolution for each part of its channels: a precision that does
+    for one part may not do for all. It has a bias."""
+    weights = torch.split(head.weight, list(channels))
+    biases = () if head.bias is None else torch.split(head.bias, list(channels))
+    parts = zip(weights, biases, strict=True)
+    return [F.conv2d(x, *part, padding=head.padding) for part in parts]
+
+
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution, batch norm, ReLU."""
     return nn.Sequential(

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from models.landmarks import indices
 from models.layers import Residual, conv, doubled
-from models.openings import Openings
-from models.windows import COLUMNS, ROWS, EyeWindows, faded
+from models.openings import EyePlaces
+from models.windows import COLUMNS, ROWS, EyeWindows
 
 CHANNELS = 32
 
@@ -34,18 +34,20 @@ class LidPainter(nn.Module):
         nn.init.zeros_(self.paint.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, features: Tensor, driving: Tensor, openings: Openings, windows: EyeWindows
+        self,
+        features: Tensor,
+        driving: Tensor,
+        windows: EyeWindows,
+        places: Tensor,
+        eyes: EyePlaces,
     ) -> Tensor:
-        """What is to be added to the painter's logits (B, 64, CELLS, CELLS), from its features (B,
-        C, CELLS, CELLS), for a face at landmarks (B, 48, 2)."""
+        """What is to be added to the painter's logits of light and alpha, pixels in the windows,
+        (B * 2, 2, 4 * ROWS, 4 * COLUMNS): from its features (B, C, CELLS, CELLS), for a face at
+        landmarks (B, 48, 2)."""
         # (B * 2, CHANNELS, 2 * ROWS, 2 * COLUMNS)
         entered = doubled(self.enter(windows.cut(features)))
-        places = windows.places(2)
-        seen, half = openings.eyes_from(places)
-        away = ((places[:, :, :2] - driving[:, _IRISES, :, None]) / half).clamp(-3, 3)
+        away = ((places[:, :, :2] - driving[:, _IRISES, :, None]) / eyes.half).clamp(-3, 3)
+        seen = torch.cat([eyes.along, eyes.inside, eyes.own], 2).clamp(-2, 2)
         told = torch.cat([seen, away], 2).reshape(-1, 7, 2 * ROWS, 2 * COLUMNS)
         added = self.paint(self.between(self.join(torch.cat([entered, told], 1)))).float()
-        added = F.pixel_unshuffle(F.pixel_shuffle(added, 2) * faded(added.device), 4)
-        light, alpha = windows.laid(added.reshape(-1, 2, 2 * 16, ROWS, COLUMNS)).chunk(2, 1)
-        # Red, green and blue alike: where colours were free, lids had rainbows.
-        return torch.cat([light, light, light, alpha], 1)
+        return F.pixel_shuffle(added, 2)

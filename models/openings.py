@@ -54,6 +54,7 @@ _MOUTH = _Between(
 _OPENINGS = (_eye("right", "outer", "inner"), _eye("left", "inner", "outer"), _MOUTH)
 _CORNERS = [point for between in _OPENINGS for point in between.corners]
 _EDGES = [point for between in _OPENINGS for point in between.edges]
+_IRISES = indices("right_iris", "left_iris")
 _SOFT = [between.soft for between in _OPENINGS]
 
 
@@ -67,6 +68,8 @@ class _Seen(NamedTuple):
     """(B, 3, 2): of the upper and the lower parabola in the middle."""
     frames: Tensor
     """(B, 3, 2, 3): times along, down, 1, a place's x and y."""
+    irises: Tensor
+    """(B, 2, 2): how far along and down they are in the right eye and the left one."""
 
     @classmethod
     def of(cls, value: Tensor) -> "_Seen":
@@ -81,7 +84,8 @@ class _Seen(NamedTuple):
         along, down = (edges @ axes.transpose(2, 3) + rows[:, :, None, :, 2]).unbind(-1)
         heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 3, 6)
         frames = torch.stack([half, across, middle], -1)
-        return cls(rows, heights.reshape(-1, len(_OPENINGS), 2, 3).mean(-1), frames)
+        irises = (axes[:, :2] @ value[:, _IRISES, :, None])[..., 0] + rows[:, :2, :, 2]
+        return cls(rows, heights.reshape(-1, len(_OPENINGS), 2, 3).mean(-1), frames, irises)
 
 
 def _places(rows: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,8 +152,10 @@ class Openings(NamedTuple):
     """(B, 3, 2), the avatar's: as ``_Seen.heights``."""
     driven: Tensor
     """(B, 3, 2), the driving one's."""
-    own_rows: Tensor
-    """(B, 3, 2, 3), the avatar's: as ``_Seen.rows``."""
+    own_irises: Tensor
+    """(B, 2, 2), the avatar's: as ``_Seen.irises``."""
+    irises: Tensor
+    """(B, 2, 2), the driving one's."""
     own_frames: Tensor
     """(B, 3, 2, 3), the avatar's: as ``_Seen.frames``."""
     rows: Tensor
@@ -161,8 +167,9 @@ class Openings(NamedTuple):
         # Both faces at once: small tensors cost a runtime by their number.
         seen = _Seen.of(torch.cat([avatar, driving]))
         own, driven = seen.heights.chunk(2)
-        own_rows, rows = seen.rows.chunk(2)
-        return cls(own, driven, own_rows, seen.frames.chunk(2)[0], rows)
+        own_irises, irises = seen.irises.chunk(2)
+        own_frames, rows = seen.frames.chunk(2)[0], seen.rows.chunk(2)[1]
+        return cls(own, driven, own_irises, irises, own_frames, rows)
 
     def uncarried(self, size: int) -> tuple[Tensor, Tensor]:
         """Where the driving face shows what no pixel of the avatar can, (B, 1, size, size) each,
@@ -181,23 +188,29 @@ class Openings(NamedTuple):
         shown = shown.reshape(-1, len(_OPENINGS), size, size)
         return shown[:, 2:], shown[:, :2].amax(1, keepdim=True)
 
-    def own_lids(self, along: Tensor) -> tuple[Tensor, Tensor]:
-        """How far down the avatar's upper and lower lids are at places ``along`` its eyes (B, 2,
-        n), in half widths of the eye."""
-        return _edges(self.own[:, :2], along)
+    def eyes_at(self, points: Tensor) -> "EyePlaces":
+        """How places (B, 2, 3, n), rows x, y, 1, lie in the driving face's right and left eye."""
+        along, down = product(self.rows[:, :2], points).chunk(2, 2)
+        arch = (1 - along.square()).clamp(min=0)
+        heights = torch.cat([self.driven[:, :2], self.own[:, :2]], 2)[..., None]
+        edges, own = (arch * heights).chunk(2, 2)
+        inward = down.new_tensor([[1.0], [-1.0]])
+        half = self.rows[:, :2, :1, :2].square().sum(-1, keepdim=True).rsqrt()
+        return EyePlaces(along, down, arch, (down - edges) * inward, own, half)
 
-    def driven_lids(self, along: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of the driving face."""
-        return _edges(self.driven[:, :2], along)
 
-    def eyes_from(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """How places (B, 2, 3, m), rows x, y, 1, lie in the right and the left eye: (B, 2, 5, m).
+class EyePlaces(NamedTuple):
+    """How places lie in the right and the left eye, in half widths of the eye."""
 
-        Along, below the upper lid and above the lower one, in half widths of the eye, -2..2; then
-        how far down the avatar's own lids are there. And those half widths, (B, 2, 1, 1).
-        """
-        along, down = product(self.rows[:, :2], points).unbind(2)
-        upper, lower = self.driven_lids(along)
-        own = self.own_lids(along)
-        seen = torch.stack([along, down - upper, lower - down, *own], 2).clamp(-2, 2)
-        return seen, self.rows[:, :2, :1, :2].square().sum(-1, keepdim=True).rsqrt()
+    along: Tensor
+    """(B, 2, 1, n): 1 is a corner."""
+    down: Tensor
+    """(B, 2, 1, n)."""
+    arch: Tensor
+    """(B, 2, 1, n): how far down a lid is there, of what it is in the middle."""
+    inside: Tensor
+    """(B, 2, 2, n): how far below the upper lid and above the lower one."""
+    own: Tensor
+    """(B, 2, 2, n): how far down the avatar's own lids are there."""
+    half: Tensor
+    """(B, 2, 1, 1): half widths of the driving face's eyes, in -1..1 of the picture."""

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models.field import SIZE, coordinate_grid, product
@@ -12,8 +13,8 @@ CELLS = SIZE // 4
 """Cells of the painter in a row."""
 COLUMNS, ROWS = 12, 8
 """Cells of a window."""
-EDGE = 8
-"""Pixels over which a window begins."""
+EDGE = 2
+"""Cells over which a window begins."""
 
 _CORNERS = indices("right_eye_outer", "right_eye_inner", "left_eye_outer", "left_eye_inner")
 
@@ -44,27 +45,33 @@ class EyeWindows(NamedTuple):
         near = product(self.rows[:, :, None], picture[:, None])
         return product(near, self.columns[:, :, None].transpose(3, 4)).flatten(0, 1)
 
-    def laid(self, patches: Tensor) -> Tensor:
-        """(B, 2, C, ROWS, COLUMNS) where they belong, and 0 around them: (B, C, CELLS, CELLS)."""
-        wide = product(patches, self.columns[:, :, None])
+    def laid(self, *patches: tuple[Tensor, int]) -> Tensor:
+        """Patches where they belong, falling to 0 towards the edges of their windows.
+
+        Each (B * 2, C, p * ROWS, p * COLUMNS) comes with p: there are p x p places in a cell. It
+        becomes (B, C * p * p, CELLS, CELLS), as ``pixel_unshuffle`` has them, one after the other.
+        """
+        within = torch.cat([_in_cells(*one) for one in patches], 1)
+        within = within.reshape(-1, 2, *within.shape[1:])
+        wide = product(within, self.columns[:, :, None])
         # Both windows at once: the rows of one after those of the other.
         to = self.rows.flatten(1, 2).transpose(1, 2)[:, None]
         return product(to, wide.transpose(1, 2).flatten(2, 3))
 
-    def places(self, parts: int) -> Tensor:
-        """x, y, 1 of ``parts`` x ``parts`` places in each cell: (B, 2, 3, n)."""
-        line = coordinate_grid(parts * CELLS, self.rows)[0, :, 0].reshape(CELLS, parts)
-        square = -1, 2, parts * ROWS, parts * COLUMNS
+    def places(self) -> Tensor:
+        """x, y, 1 of 2x2 places in each cell: (B, 2, 3, n)."""
+        line = coordinate_grid(2 * CELLS, self.rows)[0, :, 0].reshape(CELLS, 2)
+        square = -1, 2, 2 * ROWS, 2 * COLUMNS
         x = product(self.columns, line).reshape(-1, 2, 1, square[3]).expand(square).flatten(2)
         y = product(self.rows, line).reshape(-1, 2, square[2], 1).expand(square).flatten(2)
         return torch.stack([x, y, torch.ones_like(x)], 2)
 
 
-def faded(device: torch.device) -> Tensor:
-    """(4 * ROWS, 4 * COLUMNS): 1 in a window's pixels, falling towards its edges."""
-    return _fade(4 * ROWS, device)[:, None] * _fade(4 * COLUMNS, device)
+def _in_cells(patch: Tensor, parts: int) -> Tensor:
+    fade = _fade(parts, ROWS, patch.device)[:, None] * _fade(parts, COLUMNS, patch.device)
+    return F.pixel_unshuffle(patch * fade, parts)
 
 
-def _fade(length: int, device: torch.device) -> Tensor:
-    place = torch.arange(length, device=device, dtype=torch.float32) + 0.5
-    return (torch.minimum(place, length - place) / EDGE).clamp(max=1)
+def _fade(parts: int, cells: int, device: torch.device) -> Tensor:
+    place = (torch.arange(parts * cells, device=device, dtype=torch.float32) + 0.5) / parts
+    return (torch.minimum(place, cells - place) / EDGE).clamp(max=1)

@@ -29,16 +29,23 @@ def drawn(moment: Moment) -> tuple[Tensor, Tensor]:
 
 
 def turned(avatar: Tensor, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return eye_flow(avatar, driving, Openings.of(avatar, driving), EyeWindows.of(driving))
+    """Displacement (1, 2, 128, 128) times its share, that, and where eyes are open at 256."""
+    openings, windows = Openings.of(avatar, driving), EyeWindows.of(driving)
+    places = windows.places()
+    flow = eye_flow(openings, places, openings.eyes_at(places))
+    whole = F.pixel_shuffle(windows.laid((flow, 2)), 2)
+    open_eyes = F.interpolate(whole[:, 3:], scale_factor=2.0, mode="bilinear")
+    return whole[:, :2], whole[:, 2:3], open_eyes
 
 
-def near_eyes(landmarks: Tensor) -> Tensor:
-    """(1, 1, 256, 256): the pixels that are no farther from an eye's middle than its corners."""
+def near_eyes(landmarks: Tensor, beyond: float = 0.0) -> Tensor:
+    """(1, 1, 256, 256): the pixels that are no farther from an eye's middle than its corners, and
+    those as far ``beyond``."""
     grid = coordinate_grid(SIZE, landmarks)
     ends = landmarks[0, CORNERS].reshape(2, 2, 2)
     middle, half = ends.mean(1), (ends[:, 1] - ends[:, 0]).norm(dim=-1) / 2
     away = (grid[None] - middle[:, None, None]).norm(dim=-1)
-    inside: Tensor = (away < half[:, None, None]).any(0)
+    inside: Tensor = (away < half[:, None, None] + beyond).any(0)
     return inside[None, None]
 
 
@@ -112,7 +119,8 @@ def test_it_stays_between_the_lids(shift: tuple[float, float]) -> None:
     moved = driving + torch.tensor(shift)
     parts = turned(avatar, moved)
     assert all(bool(torch.isfinite(one).all()) for one in parts)
-    assert not (parts[2] > 0.01)[~near_eyes(moved)].any()
+    place = 2 * 2 / 255  # as wide as what is told apart: 2 pixels
+    assert not (parts[2] > 0.01)[~near_eyes(moved, place)].any()
     if shift[0] < 1:
         assert parts[2].max() > 0.9
         pixel = ((moved[0] + 1) * 127.5).round().int()

@@ -33,7 +33,10 @@ def logits_near(lids: LidPainter, face: torch.Tensor) -> torch.Tensor:
 
 
 def added_by(lids: LidPainter, features: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
-    return lids(features, face, Openings.of(face, face), EyeWindows.of(face))
+    windows = EyeWindows.of(face)
+    places = windows.places()
+    eyes = Openings.of(face, face).eyes_at(places)
+    return windows.laid((lids(features, face, windows, places, eyes), 4))
 
 
 def test_at_first_it_changes_nothing_and_weights_tell_that_it_is_there() -> None:
@@ -98,9 +101,9 @@ def test_places_are_told_from_between_the_lids(tilt: float) -> None:
     places = torch.tensor([[0.0, 0.0], [0.0, -0.1], [0.1, 0.045], [-0.2, 0.0]]) @ turn
     points = torch.cat([places.T, torch.ones(1, 4)]).expand(1, 2, 3, 4)
     driving = (face @ turn)[None]
-    told, half = Openings.of(driving * 0.5, driving).eyes_from(points)
-    assert half[0, 0].item() == pytest.approx(0.2)
-    along, below, above, upper, lower = told[0, 0]
+    eyes = Openings.of(driving * 0.5, driving).eyes_at(points)
+    assert eyes.half[0, 0].item() == pytest.approx(0.2)
+    along, (below, above), (upper, lower) = eyes.along[0, 0, 0], eyes.inside[0, 0], eyes.own[0, 0]
     torch.testing.assert_close(along, torch.tensor([0.0, 0.0, 0.5, -1.0]), atol=1e-4, rtol=0)
     torch.testing.assert_close(below, torch.tensor([0.5, 0.0, 0.6, 0.0]), atol=1e-4, rtol=0)
     torch.testing.assert_close(above, torch.tensor([0.3, 0.8, 0.0, 0.0]), atol=1e-4, rtol=0)
