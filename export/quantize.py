@@ -37,7 +37,7 @@ Precision = Literal["int8", "fp16"]
 Feed = Mapping[str, NDArray[np.float32]]
 
 _MOTION, _FINAL = "/generator/dense_motion_network/", "/generator/final/"
-_DETECTOR = ("/detector/heatmaps/", "/detector/presence/", "/eyes/heatmaps/")
+_DETECTOR = ("/detector/presence/", "/eyes/heatmaps/")
 _WHITE = {"/painter/paint/paint.1/Conv": 6.0}
 _MASK, _REST = "/motion/Conv", "/motion/Conv_1"
 _COMMON = ("/painter/after/", "/painter/paint/paint.0/", _MASK)

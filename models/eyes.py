@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.field import cut
+from models.field import spread, warp
 from models.landmarks import COUNT, MIRROR, indices
 from models.layers import Residual, conv, soft_argmax
 
@@ -65,8 +65,9 @@ class EyeReader(nn.Module):
     def read(self, image: Tensor, around: Tensor) -> Tensor:
         """The eyes of image (B, 3, S, S) RGB 0..1, cut out by landmarks (B, 48, 2) in -1..1 of it
         -> (2B, 9, 2) in -1..1 of each cut, all right eyes first."""
-        centre, axes = frames(around)
-        eyes: Tensor = self(cut(torch.cat([image, image]), centre, axes, WIDTH, HEIGHT))
+        # One below the other: the picture is not copied for each.
+        places = torch.cat(spread(*frames(around), WIDTH, HEIGHT).chunk(2), 1)
+        eyes: Tensor = self(torch.cat(warp(image, places).chunk(2, 2)))
         return eyes
 
     def reread(self, image: Tensor, value: Tensor) -> Tensor:

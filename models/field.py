@@ -31,13 +31,17 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def cut(image: Tensor, centre: Tensor, axes: Tensor, width: int, height: int) -> Tensor:
-    """(B, C, height, width) of image (B, C, n, n): what lies around ``centre`` (B, 1, 2), as far as
-    ``axes`` (B, 2, 2) lead, of which the first goes to the right edge and the second to the lower
-    one. Both in -1..1."""
-    x, y = (torch.linspace(-1, 1, side, device=image.device) for side in (width, height))
+def spread(centre: Tensor, axes: Tensor, width: int, height: int) -> Tensor:
+    """(B, height, width, 2) of x, y: places around ``centre`` (B, 1, 2), as far as ``axes`` (B, 2,
+    2) lead, of which the first goes to the right edge and the second to the lower one."""
+    x, y = (torch.linspace(-1, 1, side, device=centre.device) for side in (width, height))
     square = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(1, -1, 2)
-    return warp(image, (centre + square @ axes).reshape(-1, height, width, 2))
+    return (centre + square @ axes).reshape(-1, height, width, 2)
+
+
+def cut(image: Tensor, centre: Tensor, axes: Tensor, width: int, height: int) -> Tensor:
+    """(B, C, height, width) of image (B, C, n, n): what lies at the places of ``spread``."""
+    return warp(image, spread(centre, axes, width, height))
 
 
 def cells(size: int, like: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from models.keypoints import inverse_2x2
 from models.landmarks import COUNT
-from models.layers import Residual, conv, doubled, soft_argmax
+from models.layers import Residual, conv, doubled, planes, soft_argmax
 
 
 class LandmarkDetector(nn.Module):
@@ -35,7 +35,7 @@ class LandmarkDetector(nn.Module):
         y = self.up2(torch.cat([doubled(d), c], 1))
         y = self.up1(torch.cat([doubled(y), b], 1))
         y = self.up0(torch.cat([doubled(y), a], 1))  # (B, 48, 64, 64)
-        value = soft_argmax(self.heatmaps(y).float(), self.temperature)
+        value = soft_argmax(planes(y, self.heatmaps).float(), self.temperature)
         presence: Tensor = self.presence(d)
         return value, presence.float()[:, 0]
 

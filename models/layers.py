@@ -211,6 +211,14 @@ def doubled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0)
 
 
+def planes(x: Tensor, head: nn.Conv2d) -> Tensor:
+    """What a head of 1x1 pixels gives, as a product: a runtime writes it plane by
+    plane, where for a softmax over each it would have to turn what a convolution gives."""
+    heat = head.weight.flatten(1) @ x.flatten(2)  # (B, K, H W)
+    heat = heat if head.bias is None else heat + head.bias[:, None]
+    return heat.reshape(*heat.shape[:2], *x.shape[2:])
+
+
 def soft_argmax(logits: Tensor, temperature: float) -> Tensor:
     """Heatmaps (B, K, H, W) -> the mean position under each, (B, K, 2), x and y in -1..1."""
     weight = F.softmax(logits.flatten(2) / temperature, -1).reshape(logits.shape)
