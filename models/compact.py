@@ -39,7 +39,8 @@ SEAM_GATE = 4.0
 CARRIED = 1.0
 """How much alpha starts on the side of the avatar's own pixels, as a logit."""
 EYE_GATE = 4.0
-"""How much alpha is held shut in open eyes that are moved by geometry, as a logit."""
+"""How much alpha is held shut in open eyes that are moved by geometry, and open along the seam of
+shut ones, as a logit."""
 
 
 def _widths(width: float, *channels: int) -> list[int]:

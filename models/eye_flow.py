@@ -37,6 +37,10 @@ NEAR = 0.35
 """How far above and below the seam skin goes with its lid: a cell of the flow."""
 EDGE = 0.12
 """How softly that ends."""
+ENDS = (1.3, 1.1)
+"""From where to where, beyond its corners, an eye that is shut is covered."""
+SEAM = (-0.15, -0.05)
+"""Where above and below its skin meets, a shut eye is painted."""
 BEYOND = 0.16
 """How far beyond its landmarks an eye may still be seen: none of that is left when it is shut."""
 SHOWN = (0.15, 0.3)
@@ -48,37 +52,39 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     windows of ``places`` (B, 2, 3, n), which lie in the eyes at ``eyes``.
 
     Displacement, x and y, as a ``Painting`` has it, times the share of it that is to be taken; that
-    share, 0..1; and where eyes are open and nothing is to be painted over, 0..1.
+    share, 0..1; and what is seen of it, -1..1: 1 in an open eye, which nothing is to be painted
+    over, and -1 along the seam of a shut one, which is to be painted.
     """
-    along, arch, inside = eyes.along, eyes.arch, eyes.inside
+    along, inside = eyes.along, eyes.inside
     heights = openings.own[:, :2]  # (B, 2, 2)
     own, driven = (one[:, :, 1:] - one[:, :, :1] for one in (heights, openings.driven[:, :2]))
     opened, shown = driven / own.clamp(min=0.05), _part(own, SHOWN)  # (B, 2, 1)
     glance = openings.irises - openings.own_irises
     far = glance.norm(dim=-1, keepdim=True)
     wanted = (_part(far, FAR) * _part(opened, OPEN) * shown)[..., None]
-    closed = (_part(opened, SHUT) * shown)[..., None]  # (B, 2, 1, 1)
+    closed = (_part(opened, SHUT) * shown)[..., None] * _part(along.abs(), ENDS)
 
     within = inside.amin(2, keepdim=True)
     whole = _part(within, (0.0, SOFT))
     open_eye = whole * wanted
     x, y = _eye(eyes, heights[..., None], openings.own_irises, glance)
-    skin = _skin(eyes, heights[..., None], closed)
-    shut = _part(within, (-NEAR, EDGE - NEAR)) * (arch * 2.5).clamp(max=1) * closed * (1 - whole)
+    skin = _skin(eyes, closed)
+    shut = _part(within, (-NEAR, EDGE - NEAR)) * closed * (1 - whole)
     share = open_eye + shut
 
     # Maps of eyes are affine: places may be weighted and added before they are mapped.
     where = torch.cat([along * shut + x * open_eye, skin * shut + y * open_eye, share], 2)
     away = product(openings.own_frames[:, :2], where) - places[:, :, :2] * share
-    return torch.cat([away, share, open_eye], 2).reshape(-1, 4, 2 * ROWS, 2 * COLUMNS)
+    seam = _part(within, SEAM) * closed
+    return torch.cat([away, share, open_eye - seam], 2).reshape(-1, 4, 2 * ROWS, 2 * COLUMNS)
 
 
-def _skin(eyes: EyePlaces, heights: Tensor, closed: Tensor) -> Tensor:
+def _skin(eyes: EyePlaces, closed: Tensor) -> Tensor:
     """How far down the avatar has the skin that lies over an eye that is ``closed`` so far."""
     above, below = eyes.inside.chunk(2, 2)
-    beyond = heights.new_tensor([[-BEYOND], [BEYOND]])
-    upper, lower = (eyes.arch * (heights + beyond * closed)).chunk(2, 2)
-    return torch.where(above < below, upper + above, lower - below)
+    upper, lower = eyes.own.chunk(2, 2)
+    beyond = BEYOND * closed
+    return torch.where(above < below, upper - beyond + above, lower + beyond - below)
 
 
 def _eye(eyes: EyePlaces, heights: Tensor, before: Tensor, glance: Tensor) -> tuple[Tensor, Tensor]:

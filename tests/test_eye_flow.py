@@ -29,7 +29,7 @@ def drawn(moment: Moment) -> tuple[Tensor, Tensor]:
 
 
 def turned(avatar: Tensor, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Displacement (1, 2, 128, 128) times its share, that, and where eyes are open at 256."""
+    """Displacement (1, 2, 128, 128) times its share, that, and what is seen of it at 256."""
     openings, windows = Openings.of(avatar, driving), EyeWindows.of(driving)
     places = windows.places()
     flow = eye_flow(openings, places, openings.eyes_at(places))
@@ -104,6 +104,21 @@ def test_over_shut_eyes_lies_skin_from_above_and_below_and_may_be_painted(gaze: 
             assert (led - lid) * away > 0, (side, away)
             assert abs(led - lid) < 0.05
             assert abs(x) < 0.01
+
+
+def test_the_seam_of_a_shut_eye_is_painted_from_corner_to_corner() -> None:
+    _, avatar = drawn(AHEAD)
+    _, driving = drawn(Moment(eye_right=0.0, eye_left=0.0))
+    _, share, seen = turned(avatar, driving)
+    for corners in (CORNERS[:2], CORNERS[2:]):
+        ends = driving[0, corners]
+        middle, half = ends.mean(0), (ends[1] - ends[0]) / 2
+        for along in (-0.95, -0.6, 0.0, 0.6, 0.95):
+            x, y = ((middle + along * half + 1) * 127.5).round().int().tolist()
+            assert seen[0, 0, y - 3 : y + 4, x].min() < -0.6, along
+            assert share[0, 0, y // 2 - 1 : y // 2 + 2, x // 2].min() > 0.6, along
+        x, y = ((middle + 1) * 127.5).round().int().tolist()
+        assert seen[0, 0, y - 12, x].abs() < 0.05  # the lid is not
 
 
 def test_an_avatar_with_shut_eyes_has_none_to_move() -> None:
