@@ -116,7 +116,7 @@ def test_the_seam_of_a_shut_eye_is_painted_from_corner_to_corner() -> None:
         for along in (-0.95, -0.6, 0.0, 0.6, 0.95):
             x, y = ((middle + along * half + 1) * 127.5).round().int().tolist()
             assert seen[0, 0, y - 3 : y + 4, x].min() < -0.6, along
-            assert share[0, 0, y // 2 - 1 : y // 2 + 2, x // 2].min() > 0.6, along
+            assert share[0, 0, y // 2 - 1 : y // 2 + 2, x // 2].max() > 0.6, along
         x, y = ((middle + 1) * 127.5).round().int().tolist()
         assert seen[0, 0, y - 12, x].abs() < 0.05  # the lid is not
 
