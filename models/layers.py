@@ -1,8 +1,7 @@
 """Building blocks of the First Order Motion Model networks (Siarohin et al. 2019).
 
-Module names follow the published checkpoints, but for ``conv``, ``Residual``, ``doubled`` and
-``soft_argmax``, of which the compact networks are made. Tensors are (batch, channels, height,
-width) float32.
+Module names follow the published checkpoints, but for all from ``parted_head`` on, of which the
+compact networks are made. Tensors are (batch, channels, height, width) float32.
 """
 
 import torch
@@ -212,8 +211,8 @@ def doubled(x: Tensor) -> Tensor:
 
 
 def planes(x: Tensor, head: nn.Conv2d) -> Tensor:
-    """What a head of 1x1 pixels gives, as a product: a runtime writes it plane by
-    plane, where for a softmax over each it would have to turn what a convolution gives."""
+    """What a head of 1x1 pixels gives, as a product: a runtime writes it plane by plane, where it
+    would have to turn what a convolution gives for a softmax over each."""
     heat = head.weight.flatten(1) @ x.flatten(2)  # (B, K, H W)
     heat = heat if head.bias is None else heat + head.bias[:, None]
     return heat.reshape(*heat.shape[:2], *x.shape[2:])

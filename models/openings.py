@@ -79,12 +79,13 @@ class _Seen(NamedTuple):
         square = half.square().sum(-1, keepdim=True).clamp(min=1e-4)
         across = torch.stack([-half[..., 1], half[..., 0]], -1)
         axes = torch.stack([half, across], 2) / square[..., None]  # (B, 3, 2, 2)
-        rows = torch.cat([axes, -(axes @ middle[..., None])], -1)
+        rows = torch.cat([axes, -product(axes, middle[..., None])], -1)
         edges = value[:, _EDGES].reshape(-1, len(_OPENINGS), 6, 2)
-        along, down = (edges @ axes.transpose(2, 3) + rows[:, :, None, :, 2]).unbind(-1)
+        places = product(edges, axes.transpose(2, 3)) + rows[:, :, None, :, 2]
+        along, down = places.unbind(-1)
         heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 3, 6)
         frames = torch.stack([half, across, middle], -1)
-        irises = (axes[:, :2] @ value[:, _IRISES, :, None])[..., 0] + rows[:, :2, :, 2]
+        irises = product(axes[:, :2], value[:, _IRISES, :, None])[..., 0] + rows[:, :2, :, 2]
         return cls(rows, heights.reshape(-1, len(_OPENINGS), 2, 3).mean(-1), frames, irises)
 
 
