@@ -39,16 +39,17 @@ Feed = Mapping[str, NDArray[np.float32]]
 _MOTION, _FINAL = "/generator/dense_motion_network/", "/generator/final/"
 _DETECTOR = ("/detector/presence/", "/eyes/heatmaps/")
 _WHITE = {"/painter/paint/paint.1/Conv": 6.0}
-_MASK, _REST = "/motion/Conv", "/motion/Conv_1"
-_COMMON = ("/painter/after/", "/painter/paint/paint.0/", _MASK)
+_HEADS, _REST = "/motion/Conv", "/motion/Conv_1"
+"""Names begin so: the first is both heads of the motion, and in int8 the weights of keypoints."""
+_COMMON = ("/painter/after/", "/painter/paint/paint.0/", _HEADS)
 """Where single values are ten times as large as nearly all others: by their range, mouths would be
 painted in eight steps."""
 RECIPES: Mapping[str, Mapping[str, Sequence[Recipe]]] = {
     "compact": {
         "frame": (
             Recipe((_REST,), _WHITE, _COMMON),
-            Recipe((_MASK,), _WHITE, _COMMON),
-            Recipe(("/motion/first/", _MASK), _WHITE, _COMMON),
+            Recipe((_HEADS,), _WHITE, _COMMON),
+            Recipe(("/motion/first/", _HEADS), _WHITE, _COMMON),
             Recipe(("/motion/", "/painter/paint/paint.1/")),
         ),
         "keypoints": (

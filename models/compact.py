@@ -17,7 +17,18 @@ from torch import Tensor, nn
 
 from models.eye_flow import eye_flow
 from models.eyes import EyeReader
-from models.field import SIZE, carry, cells, coordinate_grid, mix, near, near_at, product, warp
+from models.field import (
+    SIZE,
+    carry,
+    cells,
+    coordinate_grid,
+    enlarged,
+    mix,
+    near,
+    near_at,
+    product,
+    warp,
+)
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmark_detector import LandmarkDetector, local_affine
@@ -252,7 +263,7 @@ class Painter(nn.Module):
         # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
         self.paint = nn.Sequential(conv(a, a), nn.Conv2d(a, 4 * 16, 3, 1, 1))
         self.lids = LidPainter(a) if lids else None
-        # Constants, not weights.
+        # Constants, not weights: to enlarge cells twice and to pixels.
         for times in (2, 4):
             enlarge = F.interpolate(torch.eye(SIZE // 4)[None], scale_factor=times, mode="linear")
             self.register_buffer(f"enlarge{times}", enlarge[0].T.contiguous(), persistent=False)
@@ -279,20 +290,17 @@ class Painter(nn.Module):
         openings = Openings.of(avatar_keypoints.value, driving.value)
         mouth, seams = openings.uncarried(size)
         held = mouth * MOUTH_GATE + seams * SEAM_GATE - CARRIED
-        gates = self._enlarged(torch.cat([mouth * MOUTH_SHADE, held], 1), 4)  # (B, 2, 256, 256)
+        gates = enlarged(torch.cat([mouth * MOUTH_SHADE, held], 1), self.enlarge4)
         moves, paint = self._eyes(x, driving.value, openings)
+        # As pixel_shuffle by 4, which takes ONNX Runtime twice as long.
         logits = (logits + paint).reshape(-1, 16, 4, size * size).transpose(2, 3)
         logits = logits.reshape(-1, 4, 4, size, SIZE).transpose(2, 3).reshape(-1, 4, SIZE, SIZE)
         rgba = torch.sigmoid(logits - gates[:, [0, 0, 0, 1]])
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
-        moved = self._enlarged((flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2), 2)
+        moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
+        moved = enlarged(moved, self.enlarge2)
         displacement = moved * (1 - moves[:, 2:]) + moves[:, :2]
         return Painting(displacement, rgba)
-
-    def _enlarged(self, cells: Tensor, times: int) -> Tensor:
-        """(B, C, 64, 64) -> (B, C, 64 * times, 64 * times), 2 or 4 times, bilinear."""
-        enlarge = self.enlarge2 if times == 2 else self.enlarge4
-        return product(product(enlarge, cells), enlarge.T)
 
     def _eyes(self, features: Tensor, driving: Tensor, openings: Openings) -> tuple[Tensor, Tensor]:
         """What is done to the eyes near by, of a face at landmarks (B, 48, 2).

@@ -56,8 +56,7 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     over, and -1 along the seam of a shut one, which is to be painted.
     """
     along, inside = eyes.along, eyes.inside
-    heights = openings.own[:, :2]  # (B, 2, 2)
-    own, driven = (one[:, :, 1:] - one[:, :, :1] for one in (heights, openings.driven[:, :2]))
+    own, driven = (one[:, :2, None] for one in openings.apart())
     opened, shown = driven / own.clamp(min=0.05), _part(own, SHOWN)  # (B, 2, 1)
     glance = openings.irises - openings.own_irises
     far = glance.norm(dim=-1, keepdim=True)
@@ -67,7 +66,7 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     within = inside.amin(2, keepdim=True)
     whole = _part(within, (0.0, SOFT))
     open_eye = whole * wanted
-    x, y = _eye(eyes, heights[..., None], openings.own_irises, glance)
+    x, y = _eye(openings, eyes, glance)
     skin = _skin(eyes, closed)
     shut = _part(within, (-NEAR, EDGE - NEAR)) * closed * (1 - whole)
     share = open_eye + shut
@@ -87,14 +86,14 @@ def _skin(eyes: EyePlaces, closed: Tensor) -> Tensor:
     return torch.where(above < below, upper - beyond + above, lower + beyond - below)
 
 
-def _eye(eyes: EyePlaces, heights: Tensor, before: Tensor, glance: Tensor) -> tuple[Tensor, Tensor]:
-    """Where in the avatar's open eye, whose iris is at ``before`` (B, 2, 2) and goes ``glance``, a
-    place in the driving one is, along and down."""
+def _eye(openings: Openings, eyes: EyePlaces, glance: Tensor) -> tuple[Tensor, Tensor]:
+    """Where in the avatar's open eye, whose iris goes ``glance`` (B, 2, 2), a place in the driving
+    one is, along and down."""
     glance_x, glance_y = glance[..., None].chunk(2, 2)  # (B, 2, 1, 1)
     shift = glance_x * (REACH / (1 + TIRING * glance_x.abs()))
     # Whites left and right of the iris, each counted from its corner: their widths before and now.
-    outward = heights.new_tensor([[1.0], [-1.0]])
-    white = before[:, :, :1, None] * outward + (1 - IRIS)
+    outward = glance.new_tensor([[1.0], [-1.0]])
+    white = openings.own_irises[:, :, :1, None] * outward + (1 - IRIS)
     was, now = white.clamp(min=0.02), (white + shift * outward).clamp(min=0.02)
     still = STILL * torch.minimum(was, now)
     # 1 in the iris, falling to 0 where the white is still.
@@ -102,8 +101,8 @@ def _eye(eyes: EyePlaces, heights: Tensor, before: Tensor, glance: Tensor) -> tu
     part = (eyes.along * (slope * outward) + (1 - still) * slope).amin(2, keepdim=True).clamp(0, 1)
     x = eyes.along - shift * part
     arch = (1 - x.square()).clamp(min=0)
-    margin = heights.new_tensor([[MARGIN], [-MARGIN]])
-    upper, lower = (arch * (heights + margin)).chunk(2, 2)
+    margin = glance.new_tensor([MARGIN, -MARGIN])
+    upper, lower = (arch * (openings.own[:, :2] + margin)[..., None]).chunk(2, 2)
     above, below = eyes.inside.chunk(2, 2)
     stretched = torch.lerp(upper, lower, (above / (above + below).clamp(min=0.02)).clamp(0, 1))
     moved = eyes.down - glance_y

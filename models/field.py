@@ -89,6 +89,11 @@ def product(one: Tensor, other: Tensor) -> Tensor:
         return one.float() @ other.float()
 
 
+def enlarged(picture: Tensor, enlarge: Tensor) -> Tensor:
+    """(B, C, n, n), rows and columns mixed by ``enlarge`` (m, n): (B, C, m, m)."""
+    return product(product(enlarge, picture), enlarge.T)
+
+
 def mix(weight: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
     """Weighted mean of affine moves: weight (B, K, n), moves (B, K, 2, 3), cells (3, n) -> flow
     (B, 2, n).

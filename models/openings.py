@@ -126,7 +126,7 @@ def _inside(down: Tensor, upper: Tensor, lower: Tensor, soft: float | Tensor) ->
     return torch.sigmoid((down - upper) / soft) * torch.sigmoid((lower - down) / soft)
 
 
-def within(down: Tensor, upper: Tensor, lower: Tensor, soft: float | Tensor) -> Tensor:
+def _within(down: Tensor, upper: Tensor, lower: Tensor, soft: float | Tensor) -> Tensor:
     """As ``_inside``, but 0 where the edges meet: that gives a quarter on their line."""
     return ((_inside(down, upper, lower, soft) - 0.25) / 0.75).clamp(min=0)
 
@@ -172,6 +172,10 @@ class Openings(NamedTuple):
         own_frames, rows = seen.frames.chunk(2)[0], seen.rows.chunk(2)[1]
         return cls(own, driven, own_irises, irises, own_frames, rows)
 
+    def apart(self) -> tuple[Tensor, Tensor]:
+        """How far the edges are apart in the middle, the avatar's and the driving ones: (B, 3)."""
+        return self.own[..., 1] - self.own[..., 0], self.driven[..., 1] - self.driven[..., 0]
+
     def uncarried(self, size: int) -> tuple[Tensor, Tensor]:
         """Where the driving face shows what no pixel of the avatar can, (B, 1, size, size) each,
         0..1: more of the inside of its mouth, and the seam of eyes that are shut, or nearly.
@@ -180,12 +184,12 @@ class Openings(NamedTuple):
         """
         along, down = _places(self.rows, cells(size, self.own))
         # Against the driver's opening for mouths and the avatar's for eyes.
-        before, after = (one[..., 1] - one[..., 0] for one in (self.own, self.driven))
+        before, after = self.apart()
         opened = 1 - before[:, 2:] / after[:, 2:].clamp(min=0.02)
         shut = ((before - after)[:, :2] / before[:, :2].clamp(min=0.1) - 0.4) / 0.5
         changed = torch.cat([shut, opened], 1).clamp(0, 1)[..., None]
         upper, lower = _edges(self.driven + down.new_tensor(_MARGINS), along)
-        shown = within(down, upper, lower, down.new_tensor(_ENDS)[:, None]) * changed
+        shown = _within(down, upper, lower, down.new_tensor(_ENDS)[:, None]) * changed
         shown = shown.reshape(-1, len(_OPENINGS), size, size)
         return shown[:, 2:], shown[:, :2].amax(1, keepdim=True)
 
@@ -197,7 +201,7 @@ class Openings(NamedTuple):
         edges, own = (arch * heights).chunk(2, 2)
         inward = down.new_tensor([[1.0], [-1.0]])
         half = self.rows[:, :2, :1, :2].square().sum(-1, keepdim=True).rsqrt()
-        return EyePlaces(along, down, arch, (down - edges) * inward, own, half)
+        return EyePlaces(along, down, (down - edges) * inward, own, half)
 
 
 class EyePlaces(NamedTuple):
@@ -207,8 +211,6 @@ class EyePlaces(NamedTuple):
     """(B, 2, 1, n): 1 is a corner."""
     down: Tensor
     """(B, 2, 1, n)."""
-    arch: Tensor
-    """(B, 2, 1, n): how far down a lid is there, of what it is in the middle."""
     inside: Tensor
     """(B, 2, 2, n): how far below the upper lid and above the lower one."""
     own: Tensor
