@@ -35,8 +35,9 @@ from models.landmark_detector import LandmarkDetector, local_affine
 from models.landmarks import COUNT, NAMES
 from models.layers import Residual, conv, doubled, parted_head
 from models.lids import LidPainter
+from models.mouth import Mouth, newly_open
 from models.openings import Openings, sides
-from models.windows import EyeWindows
+from models.windows import CELLS, Windows
 
 VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
 """Channels of dense motion and painter, against the medium ones: about 1, 3 and 7 GMAC a frame."""
@@ -263,6 +264,7 @@ class Painter(nn.Module):
         # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
         self.paint = nn.Sequential(conv(a, a), nn.Conv2d(a, 4 * 16, 3, 1, 1))
         self.lids = LidPainter(a) if lids else None
+        self.mouth = Mouth()
         # Constants, not weights: to enlarge cells twice and to pixels.
         for times in (2, 4):
             enlarge = F.interpolate(torch.eye(SIZE // 4)[None], scale_factor=times, mode="linear")
@@ -289,11 +291,18 @@ class Painter(nn.Module):
         # Nor has an eye that was open a shut lid.
         openings = Openings.of(avatar_keypoints.value, driving.value)
         mouth, seams = openings.uncarried(size)
+        newly = newly_open(openings)
+        mouth = mouth * (1 - newly)
         held = mouth * MOUTH_GATE + seams * SEAM_GATE - CARRIED
         gates = enlarged(torch.cat([mouth * MOUTH_SHADE, held], 1), self.enlarge4)
         moves, paint = self._eyes(x, driving.value, openings)
+        away, inside, share = self._mouth(
+            avatar, avatar_keypoints.value, driving.value, openings, newly
+        )
+        moves = F.pixel_shuffle(moves + away, 2)
+        logits = (logits + paint).reshape(-1, 4, 16, size * size) * (1 - share) + inside
         # As pixel_shuffle by 4, which takes ONNX Runtime twice as long.
-        logits = (logits + paint).reshape(-1, 16, 4, size * size).transpose(2, 3)
+        logits = logits.reshape(-1, 16, 4, size * size).transpose(2, 3)
         logits = logits.reshape(-1, 4, 4, size, SIZE).transpose(2, 3).reshape(-1, 4, SIZE, SIZE)
         rgba = torch.sigmoid(logits - gates[:, [0, 0, 0, 1]])
         # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
@@ -305,10 +314,10 @@ class Painter(nn.Module):
     def _eyes(self, features: Tensor, driving: Tensor, openings: Openings) -> tuple[Tensor, Tensor]:
         """What is done to the eyes near by, of a face at landmarks (B, 48, 2).
 
-        Displacement times its share, and the share, (B, 3, 128, 128); and what is to be added to
+        Displacement times its share, and the share, (B, 3 * 4, 64, 64); and what is to be added to
         the logits (B, 4 * 16, 64 * 64).
         """
-        windows = EyeWindows.of(driving)
+        windows = Windows.around_eyes(driving)
         places = windows.places()
         eyes = openings.eyes_at(places)
         flow = eye_flow(openings, places, eyes)
@@ -316,11 +325,32 @@ class Painter(nn.Module):
         paint = F.pad(kept, (0, 0, 0, 0, 1, 0))  # light and alpha
         if self.lids is not None:
             paint = paint + self.lids(features, driving, windows, places, eyes)
-        laid = windows.laid((flow[:, :3], 2), (paint, 4))
+        laid = windows.laid(windows.in_cells(flow[:, :3], 2), windows.in_cells(paint, 4))
         moves, light, alpha = torch.split(laid, [3 * 4, 16, 16], 1)
         # Red, green and blue alike: where colours were free, lids had rainbows.
         added = torch.cat([light, light, light, alpha], 1)
-        return F.pixel_shuffle(moves, 2), added.flatten(2)
+        return moves, added.flatten(2)
+
+    def _mouth(
+        self,
+        avatar: AvatarCode,
+        own: Tensor,
+        driving: Tensor,
+        openings: Openings,
+        newly: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What an avatar with landmarks ``own`` shows in its mouth.
+
+        Displacement times its share, and the share, (B, 3 * 4, 64, 64); logits of RGB times their
+        share, and what is to be added to those of alpha, (B, 4, 16, 64 * 64); and that share, (B,
+        1, 16, 64 * 64).
+        """
+        windows = Windows.around_mouth(driving)
+        places = windows.places_by_cell(4)[:, 0]
+        patches = self.mouth(avatar.small[:, :3], own, driving, openings, places, newly)
+        away, added, share = (windows.laid(patch) for patch in patches)
+        cells = 16, CELLS * CELLS
+        return away, added.reshape(-1, 4, *cells), share.reshape(-1, 1, *cells)
 
 
 class CompactModel(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.field import product
 from models.openings import EyePlaces, Openings
-from models.windows import COLUMNS, ROWS
+from models.windows import EYE
 
 # Lengths in half widths of the eye.
 IRIS = 0.5
@@ -48,7 +48,7 @@ SHOWN = (0.15, 0.3)
 
 
 def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
-    """What moves the avatar's eyes as the driving ones: (B * 2, 4, 2 * ROWS, 2 * COLUMNS), for
+    """What moves the avatar's eyes as the driving ones: (B * 2, 4, 2 * rows, 2 * columns), for
     windows of ``places`` (B, 2, 3, n), which lie in the eyes at ``eyes``.
 
     Displacement, x and y, as a ``Painting`` has it, times the share of it that is to be taken; that
@@ -75,7 +75,9 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     where = torch.cat([along * shut + x * open_eye, skin * shut + y * open_eye, share], 2)
     away = product(openings.own_frames[:, :2], where) - places[:, :, :2] * share
     seam = _part(within, SEAM) * closed
-    return torch.cat([away, share, open_eye - seam], 2).reshape(-1, 4, 2 * ROWS, 2 * COLUMNS)
+    return torch.cat([away, share, open_eye - seam], 2).reshape(
+        -1, 4, 2 * EYE.rows, 2 * EYE.columns
+    )
 
 
 def _skin(eyes: EyePlaces, closed: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.landmarks import indices
 from models.layers import Residual, conv, doubled
 from models.openings import EyePlaces
-from models.windows import COLUMNS, ROWS, EyeWindows
+from models.windows import EYE, Windows
 
 CHANNELS = 32
 
@@ -37,17 +37,17 @@ class LidPainter(nn.Module):
         self,
         features: Tensor,
         driving: Tensor,
-        windows: EyeWindows,
+        windows: Windows,
         places: Tensor,
         eyes: EyePlaces,
     ) -> Tensor:
         """What is to be added to the painter's logits of light and alpha, pixels in the windows,
-        (B * 2, 2, 4 * ROWS, 4 * COLUMNS): from its features (B, C, CELLS, CELLS), for a face at
+        (B * 2, 2, 4 * rows, 4 * columns): from its features (B, C, CELLS, CELLS), for a face at
         landmarks (B, 48, 2)."""
-        # (B * 2, CHANNELS, 2 * ROWS, 2 * COLUMNS)
+        # (B * 2, CHANNELS, 2 * rows, 2 * columns)
         entered = doubled(self.enter(windows.cut(features)))
         away = ((places[:, :, :2] - driving[:, _IRISES, :, None]) / eyes.half).clamp(-3, 3)
         seen = torch.cat([eyes.along, eyes.inside, eyes.own], 2).clamp(-2, 2)
-        told = torch.cat([seen, away], 2).reshape(-1, 7, 2 * ROWS, 2 * COLUMNS)
+        told = torch.cat([seen, away], 2).reshape(-1, 7, 2 * EYE.rows, 2 * EYE.columns)
         added = self.paint(self.between(self.join(torch.cat([entered, told], 1)))).float()
         return F.pixel_shuffle(added, 2)

@@ -159,6 +159,8 @@ class Openings(NamedTuple):
     """(B, 2, 2), the driving one's."""
     own_frames: Tensor
     """(B, 3, 2, 3), the avatar's: as ``_Seen.frames``."""
+    own_rows: Tensor
+    """(B, 3, 2, 3), the avatar's: as ``_Seen.rows``."""
     rows: Tensor
     """(B, 3, 2, 3), of the driving one: as ``_Seen.rows``."""
 
@@ -169,8 +171,8 @@ class Openings(NamedTuple):
         seen = _Seen.of(torch.cat([avatar, driving]))
         own, driven = seen.heights.chunk(2)
         own_irises, irises = seen.irises.chunk(2)
-        own_frames, rows = seen.frames.chunk(2)[0], seen.rows.chunk(2)[1]
-        return cls(own, driven, own_irises, irises, own_frames, rows)
+        own_frames, (own_rows, rows) = seen.frames.chunk(2)[0], seen.rows.chunk(2)
+        return cls(own, driven, own_irises, irises, own_frames, own_rows, rows)
 
     def apart(self) -> tuple[Tensor, Tensor]:
         """How far the edges are apart in the middle, the avatar's and the driving ones: (B, 3)."""
@@ -199,9 +201,34 @@ class Openings(NamedTuple):
         arch = (1 - along.square()).clamp(min=0)
         heights = torch.cat([self.driven[:, :2], self.own[:, :2]], 2)[..., None]
         edges, own = (arch * heights).chunk(2, 2)
-        inward = down.new_tensor([[1.0], [-1.0]])
         half = self.rows[:, :2, :1, :2].square().sum(-1, keepdim=True).rsqrt()
-        return EyePlaces(along, down, (down - edges) * inward, own, half)
+        return EyePlaces(along, down, (down - edges) * _inward(down), own, half)
+
+    def mouth_at(self, points: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """How places (B, 3, n), rows x, y, 1, lie in the driving mouth, in half widths of it, if
+        what is open ends at ``end`` (B, 1, 1) of the way to the corners.
+
+        How far along, (B, 1, n), where 1 is a corner; how far below the upper lip and above the
+        lower one, (B, 2, n).
+        """
+        along, down = product(self.rows[:, 2], points).chunk(2, 1)
+        heights = self.driven[:, 2, :, None]
+        away = (down - heights * (1 - (along / end).square()).clamp(min=0)) * _inward(down)
+        # Edges are steep at the corners of a wide mouth: less than straight down to them.
+        return along, away * ((2 * heights * along).square() + 1).rsqrt()
+
+    def own_mouth_at(self, points: Tensor) -> Tensor:
+        """How far below the avatar's upper lip and above its lower one places (B, 2, n) of its
+        picture lie, in half widths of its mouth, (B, 2, n)."""
+        rows = self.own_rows[:, 2]
+        along, down = (product(rows[..., :2], points) + rows[..., 2:]).chunk(2, 1)
+        edges = (1 - along.square()).clamp(min=0) * self.own[:, 2, :, None]
+        return (down - edges) * _inward(down)
+
+
+def _inward(like: Tensor) -> Tensor:
+    """(2, 1): inside is below the upper edge and above the lower one."""
+    return like.new_tensor([[1.0], [-1.0]])
 
 
 class EyePlaces(NamedTuple):

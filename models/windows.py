@@ -1,4 +1,4 @@
-"""Windows around both eyes, for what is finer than the painter's cells of 4x4 pixels."""
+"""Windows around eyes and mouth, for what is finer than the painter's cells of 4x4 pixels."""
 
 from typing import NamedTuple
 
@@ -11,67 +11,100 @@ from models.landmarks import indices
 
 CELLS = SIZE // 4
 """Cells of the painter in a row."""
-COLUMNS, ROWS = 12, 8
-"""Cells of a window."""
 EDGE = 2
 """Cells over which a window begins."""
 
-_CORNERS = indices("right_eye_outer", "right_eye_inner", "left_eye_outer", "left_eye_inner")
+
+class Size(NamedTuple):
+    """Of a window, in cells."""
+
+    columns: int
+    rows: int
 
 
-class EyeWindows(NamedTuple):
-    """Where the windows lie, in whole cells, so that nothing is blurred: rows and columns are
-    chosen by ones."""
+EYE = Size(12, 8)
+MOUTH = Size(22, 16)
+
+_EYES = indices("right_eye_outer", "right_eye_inner", "left_eye_outer", "left_eye_inner")
+_MOUTH = indices("mouth_right", "mouth_left", "inner_lip_upper", "inner_lip_lower")
+
+
+class Windows(NamedTuple):
+    """Where N windows lie, in whole cells, so that nothing is blurred: rows and columns are chosen
+    by ones."""
 
     rows: Tensor
-    """(B, 2, ROWS, CELLS), of the right eye and the left one."""
+    """(B, N, size.rows, CELLS)"""
     columns: Tensor
-    """(B, 2, COLUMNS, CELLS)."""
+    """(B, N, size.columns, CELLS)"""
+    size: Size
 
     @classmethod
-    def of(cls, driving: Tensor) -> "EyeWindows":
-        """For a face at landmarks (B, 48, 2)."""
-        cells = torch.arange(CELLS, device=driving.device, dtype=torch.float32)
-        most = driving.new_tensor([CELLS - COLUMNS, CELLS - ROWS])
-        centre = driving[:, _CORNERS].reshape(-1, 2, 2, 2).mean(2)
+    def around_eyes(cls, driving: Tensor) -> "Windows":
+        """The right eye and the left one, of a face at landmarks (B, 48, 2)."""
+        return cls._around(driving[:, _EYES].reshape(-1, 2, 2, 2).mean(2), EYE)
+
+    @classmethod
+    def around_mouth(cls, driving: Tensor) -> "Windows":
+        """One, of a face at landmarks (B, 48, 2)."""
+        return cls._around(driving[:, _MOUTH].mean(1, keepdim=True), MOUTH)
+
+    @classmethod
+    def _around(cls, centre: Tensor, size: Size) -> "Windows":
+        cells = torch.arange(CELLS, device=centre.device, dtype=torch.float32)
+        most = centre.new_tensor([CELLS - side for side in size])
         middle = (centre + 1) * (CELLS / 2) - (CELLS - most) / 2
         corner = torch.minimum(torch.round(middle).clamp(min=0), most)[..., None, None]
-        columns = 1 - (corner[:, :, 0] + cells[:COLUMNS, None] - cells).abs()
-        rows = 1 - (corner[:, :, 1] + cells[:ROWS, None] - cells).abs()
-        return cls(rows.clamp(min=0), columns.clamp(min=0))
+        columns = 1 - (corner[:, :, 0] + cells[: size.columns, None] - cells).abs()
+        rows = 1 - (corner[:, :, 1] + cells[: size.rows, None] - cells).abs()
+        return cls(rows.clamp(min=0), columns.clamp(min=0), size)
 
     def cut(self, picture: Tensor) -> Tensor:
-        """What of (B, C, CELLS, CELLS) lies in them: (B * 2, C, ROWS, COLUMNS)."""
+        """What of (B, C, CELLS, CELLS) lies in them: (B * N, C, size.rows, size.columns)."""
         near = product(self.rows[:, :, None], picture[:, None])
         return product(near, self.columns[:, :, None].transpose(3, 4)).flatten(0, 1)
 
-    def laid(self, *patches: tuple[Tensor, int]) -> Tensor:
-        """Patches where they belong, falling to 0 towards the edges of their windows.
+    def in_cells(self, patch: Tensor, parts: int) -> Tensor:
+        """(B * N, C, p * size.rows, p * size.columns), ``parts`` = p places in a cell either way,
+        falling to 0 towards the edges: (B * N, C * p * p, size.rows, size.columns), as
+        ``pixel_unshuffle`` has them."""
+        across, down = (fade(parts, side, patch.device) for side in self.size)
+        return F.pixel_unshuffle(patch * (down[:, None] * across), parts)
 
-        Each (B * 2, C, p * ROWS, p * COLUMNS) comes with p: there are p x p places in a cell. It
-        becomes (B, C * p * p, CELLS, CELLS), as ``pixel_unshuffle`` has them, one after the other.
-        """
-        within = torch.cat([_in_cells(*one) for one in patches], 1)
-        within = within.reshape(-1, 2, *within.shape[1:])
+    def laid(self, *patches: Tensor) -> Tensor:
+        """Patches (B * N, C, size.rows, size.columns) where they belong, all channels one after
+        the other: (B, C + ..., CELLS, CELLS)."""
+        within = torch.cat(patches, 1)
+        within = within.reshape(-1, self.rows.shape[1], *within.shape[1:])
         wide = product(within, self.columns[:, :, None])
-        # Both windows at once: the rows of one after those of the other.
+        # All windows at once: the rows of one after those of the other.
         to = self.rows.flatten(1, 2).transpose(1, 2)[:, None]
         return product(to, wide.transpose(1, 2).flatten(2, 3))
 
     def places(self) -> Tensor:
-        """x, y, 1 of 2x2 places in each cell: (B, 2, 3, n)."""
-        line = coordinate_grid(2 * CELLS, self.rows)[0, :, 0].reshape(CELLS, 2)
-        square = -1, 2, 2 * ROWS, 2 * COLUMNS
-        x = product(self.columns, line).reshape(-1, 2, 1, square[3]).expand(square).flatten(2)
-        y = product(self.rows, line).reshape(-1, 2, square[2], 1).expand(square).flatten(2)
+        """x, y, 1 of 2x2 places in each cell, row by row: (B, N, 3, n)."""
+        x, y = self._lines(2)
+        square = -1, x.shape[1], 2 * self.size.rows, 2 * self.size.columns
+        x = x.reshape(-1, square[1], 1, square[3]).expand(square).flatten(2)
+        y = y.reshape(-1, square[1], square[2], 1).expand(square).flatten(2)
         return torch.stack([x, y, torch.ones_like(x)], 2)
 
+    def places_by_cell(self, parts: int) -> Tensor:
+        """x, y, 1 of ``parts`` x ``parts`` places in each cell, first those of all cells at the
+        upper left of them, in the order of ``in_cells``: (B, N, 3, n)."""
+        x, y = self._lines(parts)
+        square = -1, x.shape[1], parts, parts, self.size.rows, self.size.columns
+        x = x.transpose(2, 3)[:, :, None, :, None].expand(square).flatten(2)
+        y = y.transpose(2, 3)[:, :, :, None, :, None].expand(square).flatten(2)
+        return torch.stack([x, y, torch.ones_like(x)], 2)
 
-def _in_cells(patch: Tensor, parts: int) -> Tensor:
-    fade = _fade(parts, ROWS, patch.device)[:, None] * _fade(parts, COLUMNS, patch.device)
-    return F.pixel_unshuffle(patch * fade, parts)
+    def _lines(self, parts: int) -> tuple[Tensor, Tensor]:
+        """x of the windows' columns and y of their rows, (B, N, columns or rows, parts)."""
+        line = coordinate_grid(parts * CELLS, self.rows)[0, :, 0].reshape(CELLS, parts)
+        return product(self.columns, line), product(self.rows, line)
 
 
-def _fade(parts: int, cells: int, device: torch.device) -> Tensor:
+def fade(parts: int, cells: int, device: torch.device) -> Tensor:
+    """What ends at the edges of a window of so many cells, ``parts`` places each."""
     place = (torch.arange(parts * cells, device=device, dtype=torch.float32) + 0.5) / parts
     return (torch.minimum(place, cells - place) / EDGE).clamp(max=1)

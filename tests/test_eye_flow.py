@@ -11,7 +11,7 @@ from models.eye_flow import IRIS, eye_flow  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid  # noqa: E402
 from models.landmarks import INDEX, indices  # noqa: E402
 from models.openings import Openings  # noqa: E402
-from models.windows import EyeWindows  # noqa: E402
+from models.windows import Windows  # noqa: E402
 from realtime.crop import Crop  # noqa: E402
 from realtime.performer import Appearance, Moment, draw  # noqa: E402
 
@@ -30,10 +30,10 @@ def drawn(moment: Moment) -> tuple[Tensor, Tensor]:
 
 def turned(avatar: Tensor, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Displacement (1, 2, 128, 128) times its share, that, and what is seen of it at 256."""
-    openings, windows = Openings.of(avatar, driving), EyeWindows.of(driving)
+    openings, windows = Openings.of(avatar, driving), Windows.around_eyes(driving)
     places = windows.places()
     flow = eye_flow(openings, places, openings.eyes_at(places))
-    whole = F.pixel_shuffle(windows.laid((flow, 2)), 2)
+    whole = F.pixel_shuffle(windows.laid(windows.in_cells(flow, 2)), 2)
     open_eyes = F.interpolate(whole[:, 3:], scale_factor=2.0, mode="bilinear")
     return whole[:, :2], whole[:, 2:3], open_eyes
 

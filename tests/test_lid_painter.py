@@ -12,7 +12,7 @@ from models.head import MEAN_SHAPE  # noqa: E402
 from models.landmarks import COUNT, INDEX  # noqa: E402
 from models.lids import LidPainter  # noqa: E402
 from models.openings import Openings  # noqa: E402
-from models.windows import EyeWindows  # noqa: E402
+from models.windows import Windows  # noqa: E402
 
 FACE = torch.from_numpy(MEAN_SHAPE[:, :2]).float()[None] * 0.9
 
@@ -33,10 +33,10 @@ def logits_near(lids: LidPainter, face: torch.Tensor) -> torch.Tensor:
 
 
 def added_by(lids: LidPainter, features: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
-    windows = EyeWindows.of(face)
+    windows = Windows.around_eyes(face)
     places = windows.places()
     eyes = Openings.of(face, face).eyes_at(places)
-    return windows.laid((lids(features, face, windows, places, eyes), 4))
+    return windows.laid(windows.in_cells(lids(features, face, windows, places, eyes), 4))
 
 
 def test_at_first_it_changes_nothing_and_weights_tell_that_it_is_there() -> None:
