@@ -41,20 +41,22 @@ PARTED, PARTED_MORE = (0.01, 0.05), (0.05, 0.25)
 mouth that shows nothing, and of one that shows teeth."""
 EDGE = 0.09
 """How softly all of it ends at the lips: some 2.5 pixels of 256."""
+CORNERS = 0.2
+"""How softly it ends at the corners, whose shades the painter knows better."""
 
 # Light, of 1 in the open.
 BEHIND = 0.6
 """On lower teeth."""
-GUMS, TONGUE, DARK = 0.9, 0.4, 0.14
+GUMS, TONGUE, DARK = 0.9, 0.45, 0.25
 """What the lips' colour becomes there."""
-UNDER_LIP, OVER_LIP, IN_CORNER = (0.5, 0.22), (0.7, 0.1), (0.25, 0.45)
+UNDER_LIP, OVER_LIP, IN_CORNER = (0.65, 0.15), (0.7, 0.1), (0.35, 0.4)
 """What is left of it right below the upper lip, above the lower one, in the corners; and how far
 away all of it is there."""
-TONGUE_SIZE, TONGUE_PLACE = (0.62, 0.42), 0.02
+TONGUE_SIZE, TONGUE_PLACE = (0.75, 0.5), 0.0
 """Half its width and height, and how far below the edges of lower teeth its middle is."""
 ENAMEL = (1.25, 1.22, 1.15)
 """RGB of teeth, of the light that falls on them."""
-FLESH = (1.0, 0.87, 0.87)
+FLESH = (1.0, 0.9, 0.9)
 """RGB of what is moist, of the lips' colour."""
 
 HIDDEN = 6.0
@@ -157,8 +159,9 @@ class Mouth(nn.Module):
         light = light * (dark * _lit(end - along.abs(), IN_CORNER))
         colour = product(self._colours(small, avatar).transpose(1, 2), light).clamp(0.004, 0.996)
         own = own.amin(1, keepdim=True) * opened
-        share = (opened - own) * newly[..., 0]
-        around = (within / AROUND + 1).clamp(0, 1) * (newly[..., 0] * KEPT) * self.fade
+        newly = newly[..., 0] * ((end - along.abs()) / CORNERS).clamp(0, 1)
+        share = (opened - own) * newly
+        around = (within / AROUND + 1).clamp(0, 1) * (newly * KEPT) * self.fade
         alpha = around * (1 - share) + (own - share) * HIDDEN
         painted = torch.cat([torch.log(colour / (1 - colour)) * share, alpha], 1)
 
