@@ -28,7 +28,7 @@ UPPER_EDGE, LOWER_EDGE = 0.11, 0.13
 and behind their lip."""
 SHOWN = 0.25
 """How much of lower teeth is seen above their lip at most, besides that."""
-CORNER, ROUND, LEAST = 0.914, 0.5, 0.65
+CORNER, ROUND, LEAST = 0.914, 0.25, 0.65
 """Where what is open ends, of the way to the corners: measured in MediaPipe's landmarks of
 portraits. How much sooner in a mouth that is less wide, as lips of an O are round. At least so
 far."""
@@ -41,8 +41,8 @@ PARTED, PARTED_MORE = (0.01, 0.05), (0.05, 0.25)
 mouth that shows nothing, and of one that shows teeth."""
 EDGE = 0.09
 """How softly all of it ends at the lips: some 2.5 pixels of 256."""
-CORNERS = 0.2
-"""How softly it ends at the corners, whose shades the painter knows better."""
+CORNERS = 0.1
+"""How softly it ends at the corners."""
 
 # Light, of 1 in the open.
 BEHIND = 0.6
@@ -143,7 +143,8 @@ class Mouth(nn.Module):
         end = (CORNER + ROUND * (wide - 1)).clamp(LEAST, 1)
         along, inside = openings.mouth_at(places, end)  # (B, 1, n), (B, 2, n)
         within = inside.amin(1, keepdim=True)
-        opened = (within / EDGE).clamp(0, 1) * self.fade
+        corners = ((end - along.abs()) / CORNERS + 0.5).clamp(0, 1)
+        opened = (within / EDGE + 0.25).clamp(0, 1) * corners * self.fade
 
         there = product(to_own, places)  # (B, 2, n)
         has = _part(openings.apart()[0][:, 2:, None], OWN)  # (B, 1, 1)
@@ -159,7 +160,7 @@ class Mouth(nn.Module):
         light = light * (dark * _lit(end - along.abs(), IN_CORNER))
         colour = product(self._colours(small, avatar).transpose(1, 2), light).clamp(0.004, 0.996)
         own = own.amin(1, keepdim=True) * opened
-        newly = newly[..., 0] * ((end - along.abs()) / CORNERS).clamp(0, 1)
+        newly = newly[..., 0]
         share = (opened - own) * newly
         around = (within / AROUND + 1).clamp(0, 1) * (newly * KEPT) * self.fade
         alpha = around * (1 - share) + (own - share) * HIDDEN

@@ -18,7 +18,8 @@ def test_the_performer_drives_an_avatar_into_a_film_of_three_pictures(
 ) -> None:
     film = tmp_path / "demo.mp4"
     avatar = write_avatar(tmp_path / "anna.png")
-    code = main(["demo", "--seconds", "2", "--avatar", str(avatar), "--output", str(film)])
+    arguments = ["--avatar", str(avatar), "--output", str(film), "engine.runtime=onnxruntime"]
+    code = main(["demo", "--seconds", "2", *arguments])
     said = capsys.readouterr()
     assert code == 0
     images, _ = read_video(film)

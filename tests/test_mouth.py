@@ -62,16 +62,20 @@ def between_lips(landmarks: Tensor, from_: float, to: float) -> Tensor:
     return (down > from_) & (down < to) & ((grid[..., 0] - upper[0]).abs() < 0.3 * half)
 
 
-def test_a_mouth_that_was_shut_shows_teeth_above_and_dark_below() -> None:
+def test_a_mouth_that_was_shut_shows_teeth_above_dark_and_a_tongue_below() -> None:
     picture, avatar = drawn(REST)
     _, driving = drawn(Moment(mouth_open=0.8))
     shown = Shown(picture, avatar, driving)
     inside = between_lips(driving, 0.1, 0.9)
     assert float(shown.share[inside].mean()) > 0.9
     assert float(shown.alpha[inside].max()) < -3  # painted, not carried
-    teeth = shown.light(between_lips(driving, 0.08, 0.2))
-    assert teeth > 0.4
-    assert shown.light(between_lips(driving, 0.55, 0.7)) < 0.4 * teeth
+    teeth, dark, tongue = (
+        shown.light(between_lips(driving, *part)) for part in ((0.1, 0.25), (0.4, 0.48), (0.6, 0.8))
+    )
+    assert teeth > 0.5
+    assert dark < 0.35 * teeth
+    assert dark < 0.7 * tongue
+    assert tongue < 0.6 * teeth
 
 
 def test_it_looks_more_like_a_face_drawn_so_than_the_shut_one() -> None:

@@ -49,8 +49,9 @@ def test_a_video_drives_the_avatar_into_a_file(
 ) -> None:
     film = tmp_path / "film.mp4"
     arguments = ["--avatar", str(avatar), "--source", str(driving), "--sink", f"file:{film}"]
+    settings = ["output.width=320", "engine.runtime=onnxruntime"]
     # Settings may stand anywhere.
-    code = main(["run", "output.width=320", *arguments, "output.height=240", "--sink", "memory"])
+    code = main(["run", *settings, *arguments, "output.height=240", "--sink", "memory"])
     said = capsys.readouterr()
     assert code == 0
     images, _ = read_video(film)
