@@ -287,8 +287,8 @@ class Painter(nn.Module):
         x = self.after(x + doubled(self.up(self.down(x))))
         # Rows of cells, then of pixels, from here on: as in DenseMotion.
         logits = self.paint(x).float().flatten(2)  # (B, 4 * 16, 64 * 64)
-        # A mouth that was closed has no inside to carry: there paint goes first, and it is dark.
-        # Nor has an eye that was open a shut lid.
+        # A mouth that was closed has no inside to carry: there paint goes first, and it is dark, as
+        # far as what it shows is not known. Nor has an eye that was open a shut lid.
         openings = Openings.of(avatar_keypoints.value, driving.value)
         mouth, seams = openings.uncarried(size)
         newly = newly_open(openings)

@@ -9,7 +9,7 @@ are stretched, and shut lids are the skin above and below, drawn over the eye. N
 import torch
 from torch import Tensor
 
-from models.field import product
+from models.field import part, product
 from models.openings import EyePlaces, Openings
 from models.windows import EYE
 
@@ -57,24 +57,24 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     """
     along, inside = eyes.along, eyes.inside
     own, driven = (one[:, :2, None] for one in openings.apart())
-    opened, shown = driven / own.clamp(min=0.05), _part(own, SHOWN)  # (B, 2, 1)
+    opened, shown = driven / own.clamp(min=0.05), part(own, SHOWN)  # (B, 2, 1)
     glance = openings.irises - openings.own_irises
     far = glance.norm(dim=-1, keepdim=True)
-    wanted = (_part(far, FAR) * _part(opened, OPEN) * shown)[..., None]
-    closed = (_part(opened, SHUT) * shown)[..., None] * _part(along.abs(), ENDS)
+    wanted = (part(far, FAR) * part(opened, OPEN) * shown)[..., None]
+    closed = (part(opened, SHUT) * shown)[..., None] * part(along.abs(), ENDS)
 
     within = inside.amin(2, keepdim=True)
-    whole = _part(within, (0.0, SOFT))
+    whole = part(within, (0.0, SOFT))
     open_eye = whole * wanted
     x, y = _eye(openings, eyes, glance)
     skin = _skin(eyes, closed)
-    shut = _part(within, (-NEAR, EDGE - NEAR)) * closed * (1 - whole)
+    shut = part(within, (-NEAR, EDGE - NEAR)) * closed * (1 - whole)
     share = open_eye + shut
 
     # Maps of eyes are affine: places may be weighted and added before they are mapped.
     where = torch.cat([along * shut + x * open_eye, skin * shut + y * open_eye, share], 2)
     away = product(openings.own_frames[:, :2], where) - places[:, :, :2] * share
-    seam = _part(within, SEAM) * closed
+    seam = part(within, SEAM) * closed
     return torch.cat([away, share, open_eye - seam], 2).reshape(
         -1, 4, 2 * EYE.rows, 2 * EYE.columns
     )
@@ -100,8 +100,8 @@ def _eye(openings: Openings, eyes: EyePlaces, glance: Tensor) -> tuple[Tensor, T
     still = STILL * torch.minimum(was, now)
     # 1 in the iris, falling to 0 where the white is still.
     slope = 1 / (now - still)
-    part = (eyes.along * (slope * outward) + (1 - still) * slope).amin(2, keepdim=True).clamp(0, 1)
-    x = eyes.along - shift * part
+    taken = (eyes.along * (slope * outward) + (1 - still) * slope).amin(2, keepdim=True).clamp(0, 1)
+    x = eyes.along - shift * taken
     arch = (1 - x.square()).clamp(min=0)
     margin = glance.new_tensor([MARGIN, -MARGIN])
     upper, lower = (arch * (openings.own[:, :2] + margin)[..., None]).chunk(2, 2)
@@ -110,11 +110,4 @@ def _eye(openings: Openings, eyes: EyePlaces, glance: Tensor) -> tuple[Tensor, T
     moved = eyes.down - glance_y
     # Never beyond the avatar's own lids.
     moved = torch.minimum(torch.maximum(moved, upper), lower)
-    return x, torch.lerp(stretched, moved, part)
-
-
-def _part(value: Tensor, ends: tuple[float, float]) -> Tensor:
-    """How far it is from the first of ``ends`` to the second, 0..1."""
-    start, end = ends
-    scale = 1 / (end - start)
-    return (value * scale - start * scale).clamp(0, 1)
+    return x, torch.lerp(stretched, moved, taken)

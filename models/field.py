@@ -94,6 +94,13 @@ def enlarged(picture: Tensor, enlarge: Tensor) -> Tensor:
     return product(product(enlarge, picture), enlarge.T)
 
 
+def part(value: Tensor, ends: tuple[float, float]) -> Tensor:
+    """How far it is from the first of ``ends`` to the second, 0..1."""
+    start, end = ends
+    scale = 1 / (end - start)
+    return (value * scale - start * scale).clamp(0, 1)
+
+
 def mix(weight: Tensor, moves: Tensor, cells: Tensor) -> Tensor:
     """Weighted mean of affine moves: weight (B, K, n), moves (B, K, 2, 3), cells (3, n) -> flow
     (B, 2, n).

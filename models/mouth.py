@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.field import near, product
+from models.field import near, part, product
 from models.head import MEAN_SHAPE, SEEN
 from models.keypoints import inverse_2x2
 from models.landmarks import COUNT, INDEX, indices
@@ -30,8 +30,8 @@ SHOWN = 0.25
 """How much of lower teeth is seen above their lip at most, besides that."""
 CORNER, ROUND, LEAST = 0.914, 0.25, 0.65
 """Where what is open ends, of the way to the corners: measured in MediaPipe's landmarks of
-portraits. How much sooner in a mouth that is less wide, as lips of an O are round. At least so
-far."""
+portraits. How much sooner in a mouth that is less wide, as lips of an O are round, and later in a
+wider one. At least so far."""
 OWN = (0.2, 0.35)
 """Who opens the mouth so far in his picture shows nothing, and who opens it so far shows teeth."""
 MARGINS = (0.03, 0.07)
@@ -40,7 +40,7 @@ PARTED, PARTED_MORE = (0.01, 0.05), (0.05, 0.25)
 """How far lips have to part more than the avatar's for paint to begin, and to be all there: of a
 mouth that shows nothing, and of one that shows teeth."""
 EDGE = 0.09
-"""How softly all of it ends at the lips: some 2.5 pixels of 256."""
+"""How softly all of it ends at the lips: some 2.5 pixels of 256, a quarter of that beyond them."""
 CORNERS = 0.1
 """How softly it ends at the corners."""
 
@@ -76,8 +76,8 @@ class _Points(NamedTuple):
     origin: Tensor
     """(B, 2, 1): of the plane through the lips."""
     away: Tensor
-    """(B, 2, 3): from there to the lower lip; from where the skull would have the chin to where it
-    is, but for what stays the same; half the way from corner to corner."""
+    """(B, 2, 3): from there to the lower lip; from the origin of the plane through the chin to the
+    chin; half the way from corner to corner."""
 
 
 def _told() -> NDArray[np.float32]:
@@ -147,7 +147,7 @@ class Mouth(nn.Module):
         opened = (within / EDGE + 0.25).clamp(0, 1) * corners * self.fade
 
         there = product(to_own, places)  # (B, 2, n)
-        has = _part(openings.apart()[0][:, 2:, None], OWN)  # (B, 1, 1)
+        has = part(openings.apart()[0][:, 2:, None], OWN)  # (B, 1, 1)
         margins = places.new_tensor(MARGINS)[:, None]
         own = ((openings.own_mouth_at(there) - margins) / EDGE).clamp(0, 1) * has  # (B, 2, n)
         # Wherever the mouth is open: where own pixels end, paint begins.
@@ -232,7 +232,7 @@ class Mouth(nn.Module):
         mean = product(weight, pixels) / weight.sum(-1, keepdim=True)  # (B, 4, 3)
         # Teeth are as bright as between what is brightest in a face and what surrounds its mouth,
         # and have a third of the light's tint.
-        light = product(mean[:, :2], self.luma)  # (B, 2, 1)
+        light = product(mean[:, :2], self.luma).clamp(min=0.01)  # (B, 2, 1)
         tint = mean[:, :1] * (0.35 / light[:, :1]) + 0.65
         white = tint * small.new_tensor(ENAMEL) * light.prod(1, keepdim=True).sqrt()
         return torch.cat([white, mean[:, 2:].mean(1, keepdim=True) * small.new_tensor(FLESH)], 1)
@@ -252,13 +252,7 @@ def newly_open(openings: Openings) -> Tensor:
     """(B, 1, 1, 1), 0..1: 1 where a mouth is more open than the avatar's."""
     before, after = (apart[:, 2:, None, None] for apart in openings.apart())
     parted = after - before
-    return torch.lerp(_part(parted, PARTED), _part(parted, PARTED_MORE), _part(before, OWN))
-
-
-def _part(value: Tensor, ends: tuple[float, float]) -> Tensor:
-    """How far it is from the first of ``ends`` to the second, 0..1."""
-    start, end = ends
-    return ((value - start) / (end - start)).clamp(0, 1)
+    return torch.lerp(part(parted, PARTED), part(parted, PARTED_MORE), part(before, OWN))
 
 
 def _lit(distance: Tensor, shade: tuple[float, float]) -> Tensor:

@@ -160,6 +160,14 @@ def test_teeth_are_as_light_as_the_face() -> None:
     assert light > 2 * dark
 
 
+def test_a_black_picture_has_a_dark_mouth() -> None:
+    _, avatar = drawn(REST)
+    _, driving = drawn(Moment(mouth_open=0.8))
+    shown = Shown(torch.zeros(1, 3, SIZE, SIZE), avatar, driving)
+    assert torch.isfinite(shown.rgb).all()
+    assert shown.rgb[:, shown.share > 0.9].max() < 0.1
+
+
 def test_own_teeth_are_carried_with_the_skull_and_paint_begins_below_them() -> None:
     avatar = mean_face(0.1, 0.05, 0.03)
     driving = mean_face(0.1, 0.25, 0.03) + torch.tensor([0.06, 0.0])
