@@ -176,7 +176,7 @@ def test_lids_are_learnt_and_all_else_stays(
     model = with_lids(known)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     material = pairs.gather(portraits, mattes(portraits), drawn, [])
-    seen = _figures_on_one_batch(monkeypatch, "training.generator", 40)
+    seen = _figures_on_one_batch(monkeypatch, "training.generator", 80)
     # Neither a critic nor what the readers read by chance: they are moving aims.
     monkeypatch.setattr("training.generator.LABELS", 1.0)
     weights, schedule = LossWeights(mouth=0), Schedule(minutes=9)
