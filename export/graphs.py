@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.compact import CompactModel, Painting
+from models.compact import CompactModel
 from models.first_order import FirstOrderModel
 from models.keypoints import Keypoints
+from models.painter import Painting
 
 Model = FirstOrderModel | CompactModel
 

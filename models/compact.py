@@ -15,49 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.eye_flow import eye_flow
+from models.avatar_encoder import HINTS, AvatarCode, AvatarEncoder
 from models.eyes import EyeReader
-from models.field import (
-    SIZE,
-    carry,
-    cells,
-    coordinate_grid,
-    enlarged,
-    mix,
-    near,
-    near_at,
-    product,
-    warp,
-)
+from models.field import SIZE, carry, cells, mix, near, near_at, product, warp
 from models.hair import Hair
 from models.keypoints import Keypoints, inverse_2x2
 from models.landmark_detector import LandmarkDetector, local_affine
 from models.landmarks import COUNT, NAMES
-from models.layers import Residual, conv, doubled, parted_head
-from models.lids import LidPainter
-from models.mouth import Mouth, newly_open
-from models.openings import Openings, sides
-from models.windows import CELLS, Windows
+from models.layers import Residual, conv, doubled, parted_head, widths
+from models.openings import sides
+from models.painter import Painter, Painting
 
 VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
 """Channels of dense motion and painter, against the medium ones: about 1, 3 and 7 GMAC a frame."""
-
-MOUTH_GATE = 4.0
-"""How much the painter's alpha is held open inside a newly opened mouth, as a logit."""
-MOUTH_SHADE = 1.5
-"""How much darker the paint starts there, as a logit."""
-SEAM_GATE = 4.0
-"""As ``MOUTH_GATE``, along the seam of shut eyes."""
-CARRIED = 1.0
-"""How much alpha starts on the side of the avatar's own pixels, as a logit."""
-EYE_GATE = 4.0
-"""How much alpha is held shut in open eyes that are moved by geometry, and open along the seam of
-shut ones, as a logit."""
-
-
-def _widths(width: float, *channels: int) -> list[int]:
-    """Channels in eights, which processors like."""
-    return [8 * round(count * width / 8) for count in channels]
 
 
 class DenseMotion(nn.Module):
@@ -69,12 +39,10 @@ class DenseMotion(nn.Module):
     The network sees the avatar under this flow and corrects the weights and the flow itself.
     """
 
-    hints = 8
-
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        a, b, c, d = _widths(width, 48, 64, 96, 128)
-        self.first = conv(COUNT + 3 + self.hints + 2, a)
+        a, b, c, d = widths(width, 48, 64, 96, 128)
+        self.first = conv(COUNT + 3 + HINTS + 2, a)
         self.down1 = conv(a, b, 2)
         self.down2 = conv(b, c, 2)
         self.down3 = nn.Sequential(conv(c, d, 2), Residual(d))
@@ -93,7 +61,7 @@ class DenseMotion(nn.Module):
     def forward(
         self, small: Tensor, avatar: Keypoints, driving: Keypoints
     ) -> tuple[Tensor, Tensor]:
-        """small (B, 3 + hints, 64, 64) -> flow (B, 64, 64, 2) in -1..1, occlusion (B, 1, 64, 64).
+        """small (B, 3 + HINTS, 64, 64) -> flow (B, 64, 64, 2) in -1..1, occlusion (B, 1, 64, 64).
 
         The flow points from each output pixel to where the avatar has it.
         """
@@ -179,178 +147,12 @@ def _strength(name: str) -> float:
     return 2.0 if "iris" in name else 0.0
 
 
-class AvatarCode(NamedTuple):
-    """What the networks know of an avatar between frames."""
-
-    small: Tensor
-    """(B, 3 + 8, 64, 64): the picture, and hints for the motion network."""
-    features: Tensor
-    """(B, 64, 64, 64)."""
-
-
 class CompactAvatar(NamedTuple):
     """What is kept of an avatar between frames."""
 
     image: Tensor
     """(B, 3, 256, 256) RGB 0..1."""
     code: AvatarCode
-
-
-class AvatarEncoder(nn.Module):
-    """Runs once per avatar: it may be as large as it likes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(conv(3, 24, 2), conv(24, 48, 2), conv(48, 64))
-        self.down1 = nn.Sequential(conv(64, 96, 2), Residual(96))
-        self.down2 = nn.Sequential(conv(96, 128, 2), Residual(128))
-        self.down3 = nn.Sequential(conv(128, 128, 2), Residual(128))
-        self.up2 = conv(128, 128)
-        self.up1 = conv(128, 96)
-        self.up0 = conv(96, 64)
-        self.features = nn.Conv2d(64, 64, 3, 1, 1)
-        self.hints = nn.Conv2d(64, DenseMotion.hints, 3, 1, 1)
-
-    def forward(self, image: Tensor) -> AvatarCode:
-        """(B, 3, 256, 256) RGB 0..1 -> AvatarCode."""
-        a = self.stem(image * 2 - 1)  # (B, 64, 64, 64)
-        b = self.down1(a)
-        c = self.down2(b)
-        d = self.down3(c)  # (B, 128, 8, 8)
-        c = c + doubled(self.up2(d))
-        b = b + doubled(self.up1(c))
-        a = a + doubled(self.up0(b))
-        small = F.avg_pool2d(image, 4) * 2 - 1
-        hints = torch.tanh(self.hints(a)).float()
-        return AvatarCode(torch.cat([small, hints], 1), self.features(a).float())
-
-
-class Painting(NamedTuple):
-    """How to make a frame of the avatar's picture of whatever size."""
-
-    displacement: Tensor
-    """(B, 2, 128, 128): where each cell's content lies in the avatar, minus the cell's own place, x
-    and y in -1..1."""
-    rgba: Tensor
-    """(B, 4, 256, 256), 0..1: RGB, and how much of the avatar's own pixel is taken: 1 carries, 0
-    paints."""
-
-    @property
-    def painted(self) -> Tensor:
-        """(B, 3, 256, 256) RGB 0..1."""
-        return self.rgba[:, :3]
-
-    @property
-    def alpha(self) -> Tensor:
-        """(B, 1, 256, 256)."""
-        return self.rgba[:, 3:]
-
-
-class Painter(nn.Module):
-    """Paints over the avatar's own pixels where they cannot show what is asked."""
-
-    enlarge2: Tensor
-    enlarge4: Tensor
-
-    def __init__(self, width: float = 1.0, lids: bool = False) -> None:
-        super().__init__()
-        a, b = _widths(width, 64, 96)
-        self.pose = nn.Conv2d(COUNT, 24, 1)
-        self.enter = conv(64 + 3 + 24, a)
-        self.before = Residual(a)
-        self.down = nn.Sequential(conv(a, b, 2), Residual(b))
-        self.up = conv(b, a)
-        self.after = nn.Sequential(Residual(a), Residual(a))
-        # RGB and alpha of 4x4 output pixels per cell: no convolution at full size.
-        self.paint = nn.Sequential(conv(a, a), nn.Conv2d(a, 4 * 16, 3, 1, 1))
-        self.lids = LidPainter(a) if lids else None
-        self.mouth = Mouth()
-        # Constants, not weights: to enlarge cells twice and to pixels.
-        for times in (2, 4):
-            enlarge = F.interpolate(torch.eye(SIZE // 4)[None], scale_factor=times, mode="linear")
-            self.register_buffer(f"enlarge{times}", enlarge[0].T.contiguous(), persistent=False)
-
-    def forward(
-        self,
-        avatar: AvatarCode,
-        flow: Tensor,
-        occlusion: Tensor,
-        avatar_keypoints: Keypoints,
-        driving: Keypoints,
-    ) -> Painting:
-        """What the avatar's features under the flow give, besides its own pixels."""
-        size = flow.shape[1]
-        features, small = warp(avatar.features, flow), warp(avatar.small[:, :3], flow)
-        narrow = torch.full_like(driving.value[0, :, 0], 1 / 0.006)
-        pose = near(driving.value, narrow, size)
-        x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
-        x = self.after(x + doubled(self.up(self.down(x))))
-        # Rows of cells, then of pixels, from here on: as in DenseMotion.
-        logits = self.paint(x).float().flatten(2)  # (B, 4 * 16, 64 * 64)
-        # A mouth that was closed has no inside to carry: there paint goes first, and it is dark, as
-        # far as what it shows is not known. Nor has an eye that was open a shut lid.
-        openings = Openings.of(avatar_keypoints.value, driving.value)
-        mouth, seams = openings.uncarried(size)
-        newly = newly_open(openings)
-        mouth = mouth * (1 - newly)
-        held = mouth * MOUTH_GATE + seams * SEAM_GATE - CARRIED
-        gates = enlarged(torch.cat([mouth * MOUTH_SHADE, held], 1), self.enlarge4)
-        moves, paint = self._eyes(x, driving.value, openings)
-        away, inside, share = self._mouth(
-            avatar, avatar_keypoints.value, driving.value, openings, newly
-        )
-        moves = F.pixel_shuffle(moves + away, 2)
-        logits = (logits + paint).reshape(-1, 4, 16, size * size) * (1 - share) + inside
-        # As pixel_shuffle by 4, which takes ONNX Runtime twice as long.
-        logits = logits.reshape(-1, 16, 4, size * size).transpose(2, 3)
-        logits = logits.reshape(-1, 4, 4, size, SIZE).transpose(2, 3).reshape(-1, 4, SIZE, SIZE)
-        rgba = torch.sigmoid(logits - gates[:, [0, 0, 0, 1]])
-        # The displacement is enlarged, not the flow: no motion stays no motion up to the border.
-        moved = (flow - coordinate_grid(size, flow)).permute(0, 3, 1, 2)
-        moved = enlarged(moved, self.enlarge2)
-        displacement = moved * (1 - moves[:, 2:]) + moves[:, :2]
-        return Painting(displacement, rgba)
-
-    def _eyes(self, features: Tensor, driving: Tensor, openings: Openings) -> tuple[Tensor, Tensor]:
-        """What is done to the eyes near by, of a face at landmarks (B, 48, 2).
-
-        Displacement times its share, and the share, (B, 3 * 4, 64, 64); and what is to be added to
-        the logits (B, 4 * 16, 64 * 64).
-        """
-        windows = Windows.around_eyes(driving)
-        places = windows.places()
-        eyes = openings.eyes_at(places)
-        flow = eye_flow(openings, places, eyes)
-        kept = F.interpolate(flow[:, 3:] * EYE_GATE, scale_factor=2.0, mode="bilinear")
-        paint = F.pad(kept, (0, 0, 0, 0, 1, 0))  # light and alpha
-        if self.lids is not None:
-            paint = paint + self.lids(features, driving, windows, places, eyes)
-        laid = windows.laid(windows.in_cells(flow[:, :3], 2), windows.in_cells(paint, 4))
-        moves, light, alpha = torch.split(laid, [3 * 4, 16, 16], 1)
-        # Red, green and blue alike: where colours were free, lids had rainbows.
-        added = torch.cat([light, light, light, alpha], 1)
-        return moves, added.flatten(2)
-
-    def _mouth(
-        self,
-        avatar: AvatarCode,
-        own: Tensor,
-        driving: Tensor,
-        openings: Openings,
-        newly: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What an avatar with landmarks ``own`` shows in its mouth.
-
-        Displacement times its share, and the share, (B, 3 * 4, 64, 64); logits of RGB times their
-        share, and what is to be added to those of alpha, (B, 4, 16, 64 * 64); and that share, (B,
-        1, 16, 64 * 64).
-        """
-        windows = Windows.around_mouth(driving)
-        places = windows.places_by_cell(4)[:, 0]
-        patches = self.mouth(avatar.small[:, :3], own, driving, openings, places, newly)
-        away, added, share = (windows.laid(patch) for patch in patches)
-        cells = 16, CELLS * CELLS
-        return away, added.reshape(-1, 4, *cells), share.reshape(-1, 1, *cells)
 
 
 class CompactModel(nn.Module):
@@ -388,7 +190,7 @@ class CompactModel(nn.Module):
     def of(cls, state: Mapping[str, Tensor]) -> "CompactModel":
         """The model, of whichever size, that has the weights ``state``. Raises RuntimeError where
         there is none."""
-        sizes = {_widths(width, 64)[0]: name for name, width in VARIANTS.items()}
+        sizes = {widths(width, 64)[0]: name for name, width in VARIANTS.items()}
         variant = sizes.get(len(state.get("painter.enter.0.weight", ())), "m")
         model = cls(variant, any(name.startswith("painter.lids.") for name in state))
         model.load_state_dict(state)

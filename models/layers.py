@@ -1,6 +1,6 @@
 """Building blocks of the First Order Motion Model networks (Siarohin et al. 2019).
 
-Module names follow the published checkpoints, but for all from ``parted_head`` on, of which the
+Module names follow the published checkpoints, but for all from ``widths`` on, of which the
 compact networks are made. Tensors are (batch, channels, height, width) float32.
 """
 
@@ -170,6 +170,11 @@ def joined_heads(x: Tensor, *heads: nn.Conv2d) -> tuple[Tensor, ...]:
         padding=heads[0].padding,
     )
     return torch.split(out, [head.out_channels for head in heads], dim=1)
+
+
+def widths(width: float, *channels: int) -> list[int]:
+    """Channels in eights, which processors like."""
+    return [8 * round(count * width / 8) for count in channels]
 
 
 def parted_head(x: Tensor, head: nn.Conv2d, *channels: int) -> list[Tensor]:

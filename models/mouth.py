@@ -109,14 +109,12 @@ class Mouth(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        across, down = (fade(4, side, torch.device("cpu")) for side in MOUTH)
-        ends = F.pixel_unshuffle((down[:, None] * across)[None], 4).flatten()
         for name, constant in {
             "teeth": torch.from_numpy(teeth()),
             "told": torch.from_numpy(_told()),
             "spots": torch.from_numpy(_SPOTS),
             "luma": torch.tensor([[0.299], [0.587], [0.114]]),
-            "fade": ends,
+            "fade": F.pixel_unshuffle(fade(MOUTH, 4)[None], 4).flatten(),
         }.items():
             self.register_buffer(name, constant, persistent=False)
 
@@ -143,7 +141,8 @@ class Mouth(nn.Module):
         end = (CORNER + ROUND * (wide - 1)).clamp(LEAST, 1)
         along, inside = openings.mouth_at(places, end)  # (B, 1, n), (B, 2, n)
         within = inside.amin(1, keepdim=True)
-        corners = ((end - along.abs()) / CORNERS + 0.5).clamp(0, 1)
+        to_corner = end - along.abs()
+        corners = (to_corner / CORNERS + 0.5).clamp(0, 1)
         opened = (within / EDGE + 0.25).clamp(0, 1) * corners * self.fade
 
         there = product(to_own, places)  # (B, 2, n)
@@ -157,7 +156,7 @@ class Mouth(nn.Module):
         # Who shows his upper teeth has no others below them.
         light = self._light(to_teeth, places, 1 - own[:, :1])
         dark = _lit(inside[:, :1], UNDER_LIP) * _lit(inside[:, 1:], OVER_LIP)
-        light = light * (dark * _lit(end - along.abs(), IN_CORNER))
+        light = light * (dark * _lit(to_corner, IN_CORNER))
         colour = product(self._colours(small, avatar).transpose(1, 2), light).clamp(0.004, 0.996)
         own = own.amin(1, keepdim=True) * opened
         newly = newly[..., 0]

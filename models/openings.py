@@ -213,7 +213,7 @@ class Openings(NamedTuple):
         """
         along, down = product(self.rows[:, 2], points).chunk(2, 1)
         heights = self.driven[:, 2, :, None]
-        away = (down - heights * (1 - (along / end).square()).clamp(min=0)) * _inward(down)
+        away = _from_edges(along / end, down, heights)
         # Edges are steep at the corners of a wide mouth: less than straight down to them.
         return along, away * ((2 * heights * along).square() + 1).rsqrt()
 
@@ -222,8 +222,13 @@ class Openings(NamedTuple):
         picture lie, in half widths of its mouth, (B, 2, n)."""
         rows = self.own_rows[:, 2]
         along, down = (product(rows[..., :2], points) + rows[..., 2:]).chunk(2, 1)
-        edges = (1 - along.square()).clamp(min=0) * self.own[:, 2, :, None]
-        return (down - edges) * _inward(down)
+        return _from_edges(along, down, self.own[:, 2, :, None])
+
+
+def _from_edges(along: Tensor, down: Tensor, heights: Tensor) -> Tensor:
+    """How far places are below the upper and above the lower of two parabolas of ``heights`` (B, 2,
+    1): (B, 2, n)."""
+    return (down - heights * (1 - along.square()).clamp(min=0)) * _inward(down)
 
 
 def _inward(like: Tensor) -> Tensor:

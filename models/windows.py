@@ -68,8 +68,7 @@ class Windows(NamedTuple):
         """(B * N, C, p * size.rows, p * size.columns), ``parts`` = p places in a cell either way,
         falling to 0 towards the edges: (B * N, C * p * p, size.rows, size.columns), as
         ``pixel_unshuffle`` has them."""
-        across, down = (fade(parts, side, patch.device) for side in self.size)
-        return F.pixel_unshuffle(patch * (down[:, None] * across), parts)
+        return F.pixel_unshuffle(patch * fade(self.size, parts, patch.device), parts)
 
     def laid(self, *patches: Tensor) -> Tensor:
         """Patches (B * N, C, size.rows, size.columns) where they belong, all channels one after
@@ -104,7 +103,12 @@ class Windows(NamedTuple):
         return product(self.columns, line), product(self.rows, line)
 
 
-def fade(parts: int, cells: int, device: torch.device) -> Tensor:
-    """What ends at the edges of a window of so many cells, ``parts`` places each."""
+def fade(size: Size, parts: int, device: torch.device | None = None) -> Tensor:
+    """(parts * rows, parts * columns): 1, falling to 0 towards the edges of a window."""
+    columns, rows = (_line_fade(parts, cells, device) for cells in size)
+    return rows[:, None] * columns
+
+
+def _line_fade(parts: int, cells: int, device: torch.device | None) -> Tensor:
     place = (torch.arange(parts * cells, device=device, dtype=torch.float32) + 0.5) / parts
     return (torch.minimum(place, cells - place) / EDGE).clamp(max=1)

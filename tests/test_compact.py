@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from drawn_face import face  # noqa: E402
 
-from models.compact import VARIANTS, CompactModel, DenseMotion  # noqa: E402
+from models.avatar_encoder import HINTS  # noqa: E402
+from models.compact import VARIANTS, CompactModel  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid, warp  # noqa: E402
 from models.head import HAIR, MEAN_SHAPE  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
@@ -90,7 +91,7 @@ def test_grids_of_all_sizes_agree_on_where_cells_are() -> None:
 
 
 def test_without_motion_the_flow_stands_still_before_any_training(model: CompactModel) -> None:
-    small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
+    small = torch.rand(1, 3 + HINTS, 64, 64)
     keypoints = model.keypoints(torch.rand(1, COUNT, 2) - 0.5)
     flow, occlusion = model.motion(small, keypoints, keypoints)
     torch.testing.assert_close(flow, coordinate_grid(64, flow)[None], atol=1e-4, rtol=0)
@@ -98,7 +99,7 @@ def test_without_motion_the_flow_stands_still_before_any_training(model: Compact
 
 
 def test_a_shift_of_all_keypoints_shifts_the_flow_near_them(model: CompactModel) -> None:
-    small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
+    small = torch.rand(1, 3 + HINTS, 64, 64)
     avatar = model.keypoints(torch.rand(1, COUNT, 2) * 0.6 - 0.3)
     shift = torch.tensor([0.1, -0.05])
     moved = Keypoints(avatar.value + shift, avatar.jacobian)
@@ -126,7 +127,7 @@ def leads(flow: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 def test_an_iris_goes_with_its_keypoint_between_lids_that_stay(model: CompactModel) -> None:
     """A mean over its neighbours, before any training, would move it by a fifth."""
-    small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
+    small = torch.rand(1, 3 + HINTS, 64, 64)
     gaze = 0.03  # four pixels
     avatar, driving = model.keypoints(eyes()), model.keypoints(eyes(gaze=gaze))
     driving = Keypoints(driving.value, avatar.jacobian)
@@ -139,7 +140,7 @@ def test_an_iris_goes_with_its_keypoint_between_lids_that_stay(model: CompactMod
 
 
 def test_over_a_shut_eye_lies_the_skin_above_it_and_below_that_below(model: CompactModel) -> None:
-    small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
+    small = torch.rand(1, 3 + HINTS, 64, 64)
     still = torch.eye(2).expand(1, COUNT, 2, 2)
     avatar, driving = Keypoints(eyes(), still), Keypoints(eyes(lids=0.0), still)
     flow, _ = model.motion(small, avatar, driving)
@@ -153,7 +154,7 @@ def test_over_a_shut_eye_lies_the_skin_above_it_and_below_that_below(model: Comp
 
 
 def test_hair_nods_with_the_head_and_not_with_the_forehead(model: CompactModel) -> None:
-    small = torch.rand(1, 3 + DenseMotion.hints, 64, 64)
+    small = torch.rand(1, 3 + HINTS, 64, 64)
     poses = [Pose(turn(np.array([nod, 0, 0])), 0.8, np.zeros(2)) for nod in (0.0, 0.3)]
     shown = [torch.from_numpy(pose.show(MEAN_SHAPE)[None]).float() for pose in poses]
     before, after = (torch.from_numpy(pose.show(HAIR)).float() for pose in poses)

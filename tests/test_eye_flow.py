@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
+from drawn_crop import AHEAD, drawn  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from models.eye_flow import IRIS, eye_flow  # noqa: E402
@@ -12,20 +13,10 @@ from models.field import SIZE, carry, coordinate_grid  # noqa: E402
 from models.landmarks import INDEX, indices  # noqa: E402
 from models.openings import Openings  # noqa: E402
 from models.windows import Windows  # noqa: E402
-from realtime.crop import Crop  # noqa: E402
-from realtime.performer import Appearance, Moment, draw  # noqa: E402
+from realtime.performer import Moment  # noqa: E402
 
 CORNERS = indices("right_eye_outer", "right_eye_inner", "left_eye_inner", "left_eye_outer")
 IRISES = indices("right_iris", "left_iris")
-AHEAD = Moment()
-
-
-def drawn(moment: Moment) -> tuple[Tensor, Tensor]:
-    """A face in its crop: picture (1, 3, 256, 256) RGB 0..1, landmarks (1, 48, 2)."""
-    crop = Crop.around(draw(Appearance(), AHEAD, 960, 960)[1].landmarks)
-    picture, truth = draw(Appearance(), moment, 960, 960)
-    planes = torch.from_numpy(crop.cut(picture, SIZE)).permute(2, 0, 1)[None].float() / 255
-    return planes, torch.from_numpy(crop.from_frame(truth.landmarks))[None]
 
 
 def turned(avatar: Tensor, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:

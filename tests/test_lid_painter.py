@@ -7,11 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.compact import CompactModel, Painter  # noqa: E402
+from models.compact import CompactModel  # noqa: E402
 from models.head import MEAN_SHAPE  # noqa: E402
 from models.landmarks import COUNT, INDEX  # noqa: E402
 from models.lids import LidPainter  # noqa: E402
 from models.openings import Openings  # noqa: E402
+from models.painter import Painter  # noqa: E402
 from models.windows import Windows  # noqa: E402
 
 FACE = torch.from_numpy(MEAN_SHAPE[:, :2]).float()[None] * 0.9

@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
+from drawn_crop import AHEAD, drawn  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from models.field import SIZE, coordinate_grid  # noqa: E402
@@ -13,19 +14,9 @@ from models.landmarks import INDEX, indices  # noqa: E402
 from models.mouth import Mouth, newly_open  # noqa: E402
 from models.openings import Openings  # noqa: E402
 from models.windows import CELLS, Windows  # noqa: E402
-from realtime.crop import Crop  # noqa: E402
-from realtime.performer import Appearance, Moment, draw  # noqa: E402
+from realtime.performer import Moment  # noqa: E402
 
-REST = Moment()
 LIPS = indices("inner_lip_upper", "inner_lip_lower")
-
-
-def drawn(moment: Moment) -> tuple[Tensor, Tensor]:
-    """A face in its crop: picture (1, 3, 256, 256) RGB 0..1, landmarks (1, 48, 2)."""
-    crop = Crop.around(draw(Appearance(), REST, 960, 960)[1].landmarks)
-    picture, truth = draw(Appearance(), moment, 960, 960)
-    planes = torch.from_numpy(crop.cut(picture, SIZE)).permute(2, 0, 1)[None].float() / 255
-    return planes, torch.from_numpy(crop.from_frame(truth.landmarks))[None]
 
 
 class Shown:
@@ -63,7 +54,7 @@ def between_lips(landmarks: Tensor, from_: float, to: float) -> Tensor:
 
 
 def test_a_mouth_that_was_shut_shows_teeth_above_dark_and_a_tongue_below() -> None:
-    picture, avatar = drawn(REST)
+    picture, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(mouth_open=0.8))
     shown = Shown(picture, avatar, driving)
     inside = between_lips(driving, 0.1, 0.9)
@@ -79,7 +70,7 @@ def test_a_mouth_that_was_shut_shows_teeth_above_dark_and_a_tongue_below() -> No
 
 
 def test_it_looks_more_like_a_face_drawn_so_than_the_shut_one() -> None:
-    picture, avatar = drawn(REST)
+    picture, avatar = drawn(AHEAD)
     wanted, driving = drawn(Moment(mouth_open=0.8))
     shown = Shown(picture, avatar, driving)
     inside = shown.share > 0.5
@@ -90,13 +81,13 @@ def test_it_looks_more_like_a_face_drawn_so_than_the_shut_one() -> None:
 
 @pytest.mark.parametrize("mouth", [0.0, 0.02])
 def test_lips_that_stay_together_show_nothing(mouth: float) -> None:
-    picture, avatar = drawn(REST)
+    picture, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(mouth_open=mouth))
     assert Shown(picture, avatar, driving).share.max() < 0.3
 
 
 def test_nothing_is_shown_beyond_the_lips() -> None:
-    picture, avatar = drawn(REST)
+    picture, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(mouth_open=0.8))
     rows, columns = torch.nonzero(Shown(picture, avatar, driving).share > 0.1, as_tuple=True)
     x, y = columns / 255 * 2 - 1, rows / 255 * 2 - 1
@@ -150,7 +141,7 @@ def test_upper_teeth_go_with_the_head() -> None:
 
 
 def test_teeth_are_as_light_as_the_face() -> None:
-    _, avatar = drawn(REST)
+    _, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(mouth_open=0.8))
     teeth = between_lips(driving, 0.08, 0.2)
     dark, light = (
@@ -161,7 +152,7 @@ def test_teeth_are_as_light_as_the_face() -> None:
 
 
 def test_a_black_picture_has_a_dark_mouth() -> None:
-    _, avatar = drawn(REST)
+    _, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(mouth_open=0.8))
     shown = Shown(torch.zeros(1, 3, SIZE, SIZE), avatar, driving)
     assert torch.isfinite(shown.rgb).all()
@@ -192,7 +183,7 @@ def test_an_avatar_that_is_not_driven_keeps_its_own_mouth() -> None:
 
 
 def test_faces_of_a_batch_do_not_mix() -> None:
-    picture, avatar = drawn(REST)
+    picture, avatar = drawn(AHEAD)
     drivings = [drawn(Moment(mouth_open=mouth))[1] for mouth in (0.4, 0.8)]
     alone = [Shown(picture, avatar, driving).rgb for driving in drivings]
     openings = Openings.of(avatar.expand(2, -1, -1), torch.cat(drivings))
