@@ -173,6 +173,12 @@ def measure_pipeline(
     meter: EnergyMeter | None = None
     change: ChangeWatcher | None = None
 
+    def measured() -> tuple[Summary, float, Energy]:
+        now = metrics.summary()
+        # Systems tell the peak and what is resident a little apart.
+        peak = max(peak_memory_mb(), now.memory_mb)
+        return now, peak, meter.read() if meter else energy
+
     def over() -> bool:
         nonlocal summary, energy, peak_mb, change, meter
         now = clock()
@@ -180,8 +186,7 @@ def measure_pipeline(
             meter = EnergyMeter()
         waited = now - (times[0] if times else began)
         if summary is None and (waited >= (seconds if times else FIRST_PICTURE_S)):
-            summary, peak_mb = metrics.summary(), peak_memory_mb()
-            energy = meter.read() if meter else energy
+            summary, peak_mb, energy = measured()
             if other is not None and watcher is not None and times:
                 change = watcher
                 change.ask(now)
@@ -199,8 +204,7 @@ def measure_pipeline(
 
     pipeline.run(until=over, watch=seen)
     if summary is None:  # the source's end came first
-        summary, peak_mb = metrics.summary(), peak_memory_mb()
-        energy = meter.read() if meter else energy
+        summary, peak_mb, energy = measured()
     first_ms = 1000 * (times[0] - began) if times else 0.0
     gaps = np.diff(times) * 1000
     found = PipelineTimes(
