@@ -1,10 +1,13 @@
-"""Lids and lips of the avatar, set from the driver's whatever the sizes of their eyes and mouths.
+"""Lids, irises and lips of the avatar, set from the driver's whatever the sizes of their eyes and
+mouths.
 
 The relative motion of landmarks alone leaves a big-eyed avatar half open when a narrow-eyed driver
-blinks, and lets lips cross. Here the openings are carried over as what they are.
+blinks, lets lips cross, and moves an iris out of its eye when a driver who was thought to look
+ahead looked aside. Here the openings are carried over as what they are, and a glance has its end.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +27,17 @@ WIDE = 1.5
 """Lid gap against the neutral one beyond which the avatar's eyes open no further."""
 LOWER_LID = 0.25
 """Part of the way to a closed eye that the lower lid goes."""
+ASIDE = 0.32
+"""Farthest that an iris stands from the middle between its eye's corners, in widths of the eye.
+Nine of ten portraits look aside by less than 0.12; beyond 0.3 an eye has little left to show."""
+ABOVE = 0.12
+"""Farthest that an iris rises or sinks from where the avatar has it, in widths of the eye."""
 LOWER_LIP = 0.7
 """Part of the mouth's opening that the lower lip goes."""
 RESTING = 0.04
 """Largest gap between resting lips that is taken as closed, in distances of the eyes."""
+KNEE = 0.6
+"""Part of a limit that is reached unchanged."""
 
 # Each eye from left to right in the picture, so that both have the same axes.
 _EYES = tuple(
@@ -35,6 +45,7 @@ _EYES = tuple(
         indices(f"{side}_eye_{start}", f"{side}_eye_{end}"),
         indices(*(f"{side}_lid_upper{part}" for part in ("_outer", "", "_inner"))),
         indices(*(f"{side}_lid_lower{part}" for part in ("_outer", "", "_inner"))),
+        indices(f"{side}_iris"),
     )
     for side, start, end in (("right", "outer", "inner"), ("left", "inner", "outer"))
 )
@@ -83,7 +94,7 @@ def retarget(
     blinks: Blinks,
     now: float,
 ) -> Points:
-    """``moved`` with its lids and lips set anew; all (48, 2), no crossing lids or lips.
+    """``moved`` with its lids, irises and lips set anew; all (48, 2), no crossing lids or lips.
 
     ``moved``: the avatar's landmarks after the transfer; ``avatar``: before it; ``driving``,
     ``initial``: the driver's, now and neutral; ``scale``: avatar's face size over the driver's;
@@ -94,12 +105,13 @@ def retarget(
     driver_growth = growth(driving, initial)
     avatar_growth = growth(moved, avatar)
     ratios = []
-    for corners, upper, lower in _EYES:
+    for corners, upper, lower, _ in _EYES:
         neutral = max(_gap(initial, corners, upper, lower), 0.05 * _length(initial, corners))
         ratios.append(_gap(driving, corners, upper, lower) / (neutral * driver_growth))
     blinks.see(sum(ratios) / 2, now)
     for eye, ratio in zip(_EYES, ratios, strict=True):
         _set_lids(result, avatar, eye, openness(ratio, blinks.closed), avatar_growth)
+        _keep_iris(result, avatar, eye)
     _set_lips(result, driving, initial, driver_growth, gain * scale * avatar_growth)
     return result
 
@@ -128,7 +140,7 @@ def _set_lids(
     result: Points, avatar: Points, eye: tuple[list[int], ...], opening: float, size: float
 ) -> None:
     """Put the avatar's own lids into the moved eye corners, ``opening`` times as far apart."""
-    corners, upper, lower = eye
+    corners, upper, lower, _ = eye
     across, down = _axes(avatar, corners)
     new_across, new_down = _axes(result, corners)
     stretch = _length(result, corners) / max(_length(avatar, corners), 1e-6)
@@ -139,6 +151,32 @@ def _set_lids(
         along = (avatar[points] - start) @ across * stretch
         away = (meeting + (height - meeting) * opening) * size
         result[points] = new_start + along[:, None] * new_across + away[:, None] * new_down
+
+
+def _keep_iris(result: Points, avatar: Points, eye: tuple[list[int], ...]) -> None:
+    """Let a glance end softly within the eye; one that the avatar has himself is his."""
+    corners, _, _, iris = eye
+    own = _iris_place(avatar, eye)
+    shift = _iris_place(result, eye) - own
+    room = np.maximum([ASIDE - own[0] * np.sign(shift[0]), ABOVE], 0.01)
+    place = own + np.sign(shift) * soft_limit(np.abs(shift), room)
+    width = _length(result, corners)
+    result[iris] = result[corners].mean(axis=0) + place @ np.stack(_axes(result, corners)) * width
+
+
+def _iris_place(points: Points, eye: tuple[list[int], ...]) -> Points:
+    """(2,): along the eye and down from the middle between its corners, in widths of the eye."""
+    corners, _, _, iris = eye
+    away = points[iris[0]] - points[corners].mean(axis=0)
+    place = np.stack(_axes(points, corners)) @ away / max(_length(points, corners), 1e-6)
+    return np.asarray(place, np.float32)
+
+
+def soft_limit(value: Any, limit: Any) -> Any:
+    """``value`` (0 or more) up to ``KNEE`` times the limit, then easing into the limit."""
+    knee = KNEE * limit
+    over = np.maximum(np.asarray(value) - knee, 0) / (limit - knee)
+    return np.minimum(value, knee) + (limit - knee) * np.tanh(over)
 
 
 def _set_lips(

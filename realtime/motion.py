@@ -15,7 +15,7 @@ from config.schema import MotionSettings
 from models.keypoints import Keypoints, inverse_2x2, relative_motion
 from models.landmarks import NAMES, indices
 from realtime.crop import CROP_RATIO, Crop, Points
-from realtime.expression import Blinks, growth, retarget
+from realtime.expression import Blinks, growth, retarget, soft_limit
 from realtime.neutral import look_of, unneutral
 from realtime.pose import Head, Pose, axis_of, pose_of, turn, turned_by
 
@@ -38,8 +38,6 @@ WIDTH_OF_FACE = 0.83
 MOST_TURN = math.radians(34.0)
 """Farthest that the avatar's head turns or tilts from its own pose: its picture has no pixels for
 what would come into view beyond."""
-KNEE = 0.6
-"""Part of a limit that is reached unchanged."""
 JACOBIAN_LIMIT = 0.95
 """Largest change of a local frame (spectral norm). Below 1 it can neither flip nor collapse."""
 
@@ -322,13 +320,6 @@ def _changed(jacobian: Any, change: Any) -> Any:
     norm = _spectral_norm(change)
     change = change * (soft_limit(norm, JACOBIAN_LIMIT) / np.maximum(norm, 1e-9))[:, None, None]
     return np.asarray(jacobian + change @ jacobian, np.float32)
-
-
-def soft_limit(value: Any, limit: float) -> Any:
-    """``value`` (0 or more) up to ``KNEE`` times the limit, then easing into the limit."""
-    knee = KNEE * limit
-    over = np.maximum(np.asarray(value) - knee, 0) / (limit - knee)
-    return np.minimum(value, knee) + (limit - knee) * np.tanh(over)
 
 
 def smoothstep(x: float) -> float:

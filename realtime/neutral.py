@@ -33,18 +33,23 @@ class Look(NamedTuple):
     """Height of the nose tip between eyes and mouth; ``TYPICAL_PITCH`` ahead, less looking up."""
     roll: float
     """Tilt of the eye line, radians."""
+    gaze: float
+    """How far the irises stand to the side of their eyes' middle, in widths of the eye; 0 ahead."""
     speed: float
     """Movement of the landmarks, per second."""
     doubt: float
     """1 - the tracker's confidence."""
 
 
-_TOLERANCE = Look(eyes=0.06, mouth=0.03, yaw=0.08, pitch=0.1, roll=0.1, speed=0.4, doubt=0.3)
+_TOLERANCE = Look(
+    eyes=0.06, mouth=0.03, yaw=0.08, pitch=0.1, roll=0.1, gaze=0.06, speed=0.4, doubt=0.3
+)
 _EYES = {
     side: (
         indices(f"{side}_lid_upper_outer", f"{side}_lid_upper", f"{side}_lid_upper_inner"),
         indices(f"{side}_lid_lower_outer", f"{side}_lid_lower", f"{side}_lid_lower_inner"),
         indices(f"{side}_eye_outer", f"{side}_eye_inner"),
+        indices(f"{side}_iris"),
     )
     for side in ("right", "left")
 }
@@ -66,11 +71,12 @@ def look_of(
     down = np.array([-across[1], across[0]], np.float32)
     nose = landmarks[_NOSE] - (right + left) / 2
     mouth = landmarks[_MOUTH].mean(axis=0) - (right + left) / 2
-    gaps = []
-    for upper, lower, corners in _EYES.values():
+    gaps, gazes = [], []
+    for upper, lower, corners, iris in _EYES.values():
         outer, inner = landmarks[corners]
-        gap = float(((landmarks[lower] - landmarks[upper]) @ down).mean())
-        gaps.append(gap / max(float(np.hypot(*(outer - inner))), 1e-6))
+        eye = max(float(np.hypot(*(outer - inner))), 1e-6)
+        gaps.append(float(((landmarks[lower] - landmarks[upper]) @ down).mean()) / eye)
+        gazes.append(float((landmarks[iris[0]] - (outer + inner) / 2) @ across) / eye)
     speed = 0.0
     if before is not None and elapsed_s > 0:
         moved = float(np.hypot(*(landmarks - before).T).mean())
@@ -81,13 +87,14 @@ def look_of(
         yaw=float(nose @ across) / width,
         pitch=float(nose @ down) / max(float(mouth @ down), 1e-6),
         roll=float(np.arctan2(across[1], across[0])),
+        gaze=sum(gazes) / 2,
         speed=speed,
         doubt=1 - confidence,
     )
 
 
 def unneutral(looks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each of (N, 7) looks is from neutral, (N,), 0 or more; the least is the best.
+    """How far each of (N, 8) looks is from neutral, (N,), 0 or more; the least is the best.
 
     Sum of squares of the distances in units of their tolerance. The eyes are measured against the
     person's own: the upper quartile of all looks.
@@ -101,7 +108,7 @@ def unneutral(looks: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def most_neutral(looks: NDArray[np.float64]) -> int:
-    """The row of (N, 7) looks that is closest to neutral."""
+    """The row of (N, 8) looks that is closest to neutral."""
     return int(unneutral(looks).argmin())
 
 

@@ -70,15 +70,18 @@ def face(
     lids: float = 1.0,
     eyes: float = 1.0,
     mouth: float = 0.0,
+    gaze: float = 0.0,
 ) -> NDArray[np.float32]:
     """(48, 2) landmarks in pixels. Angles in degrees; ``lids``: 1 open, 0 closed; ``eyes``: height
-    of this person's open eyes; ``mouth``: opening in face widths."""
+    of this person's open eyes; ``mouth``: opening in face widths; ``gaze``: to the right of the
+    picture, in widths of the eye."""
     points = head()
     for side in ("right", "left"):
         for part in ("_outer", "", "_inner"):
             upper, lower = INDEX[f"{side}_lid_upper{part}"], INDEX[f"{side}_lid_lower{part}"]
             gap = points[lower, 1] - points[upper, 1]
             points[upper, 1] = points[lower, 1] - gap * eyes * lids
+        points[INDEX[f"{side}_iris"], 0] += gaze * 0.17
     for name in NAMES:
         if "lip_lower" in name:
             points[INDEX[name], 1] += mouth * 0.8

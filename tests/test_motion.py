@@ -11,8 +11,8 @@ from config.schema import MotionSettings
 from models.keypoints import Keypoints
 from models.landmarks import INDEX, NAMES, indices
 from realtime.crop import Crop
-from realtime.expression import CLOSED, Blinks, openness
-from realtime.motion import FOLLOW_S, LEASH, Motion, soft_limit
+from realtime.expression import ABOVE, ASIDE, CLOSED, Blinks, openness, soft_limit
+from realtime.motion import FOLLOW_S, LEASH, Motion
 from realtime.neutral import look_of, most_neutral
 
 UPPER = indices("right_lid_upper_outer", "right_lid_upper", "right_lid_upper_inner")
@@ -204,6 +204,40 @@ def test_lips_and_lids_never_cross(
         assert ((value[lower] - value[upper]) @ down).min() > -1e-5
 
 
+def irises(value: np.ndarray) -> np.ndarray:
+    """(2, 2): right and left, across and down from the middle of their eye, in its widths."""
+    places = []
+    for side in ("right", "left"):
+        outer, inner = value[indices(f"{side}_eye_outer", f"{side}_eye_inner")]
+        away = value[INDEX[f"{side}_iris"]] - (outer + inner) / 2
+        places.append(away / abs(inner[0] - outer[0]))  # of a head that does not tilt
+    return np.array(places)
+
+
+def test_a_glance_goes_as_far_as_the_drivers_but_never_out_of_the_eye() -> None:
+    own = irises(avatar_of().value)
+    for glance in (0.05, 0.15, 0.19):
+        moved = irises(driven(started(), face(gaze=glance)).value)
+        np.testing.assert_allclose(moved - own, [[glance, 0]] * 2, atol=0.02)
+    aside = face(gaze=-0.3)  # a driver who looked aside while he was taken for neutral
+    for glance in (0.3, 0.6):
+        moved = irises(driven(started(driver=aside), face(gaze=glance)).value)
+        assert (moved[:, 0] > 0.28).all()
+        assert (moved[:, 0] <= ASIDE + 1e-5).all()
+    down = face()
+    down[indices("right_iris", "left_iris"), 1] += 30
+    sunk = irises(driven(started(), down).value)[:, 1] - own[:, 1]
+    assert (sunk > 0.1).all()
+    assert (sunk <= ABOVE + 1e-5).all()
+
+
+def test_an_avatar_who_looks_aside_himself_still_does_for_a_neutral_driver() -> None:
+    avatar = avatar_of(gaze=0.4)
+    np.testing.assert_allclose(driven(started(avatar), face()).value, avatar.value, atol=1e-5)
+    moved = irises(driven(started(avatar), face(gaze=-0.1)).value)
+    np.testing.assert_allclose(moved - irises(avatar.value), [[-0.1, 0]] * 2, atol=0.01)
+
+
 @pytest.mark.parametrize("smile", [0.0, 0.1])
 def test_a_closed_mouth_closes_the_avatars_and_an_open_one_opens_it_as_far(smile: float) -> None:
     avatar = avatar_of(mouth=smile)
@@ -313,6 +347,7 @@ SCENES = {
     "turned": {"yaw": 20.0},
     "nodding": {"pitch": 15.0},
     "tilted": {"roll": 12.0},
+    "glancing": {"gaze": 0.25},
 }
 
 
@@ -344,6 +379,8 @@ def test_looks_tell_what_they_name() -> None:
     assert look_of(face(yaw=15)).yaw * look_of(face(yaw=-15)).yaw < 0
     assert neutral.yaw == pytest.approx(0, abs=1e-6)
     assert look_of(face(roll=10)).roll == pytest.approx(np.radians(10), abs=1e-3)
+    ahead, aside = look_of(face()).gaze, look_of(face(gaze=0.2, roll=10)).gaze
+    assert (ahead, aside) == pytest.approx((0.0, 0.2), abs=0.03)  # 0.03: irises lie in the round
     assert look_of(face(pitch=10)).pitch != pytest.approx(neutral.pitch, abs=0.03)
     moved = look_of(face() + np.float32([16 * 0.58, 0]), face(), 0.1)
     assert moved.speed == pytest.approx(1.0, rel=0.01)  # a tenth of the eyes' distance in 0.1 s
