@@ -1,4 +1,4 @@
-"""How neutral a face looks: eyes open, mouth closed, looking ahead, still.
+"""How neutral a face looks: eyes open, mouth closed and at rest, looking ahead, still.
 
 Read from the landmarks' geometry in the picture, so pitch is a guess from proportions that differ
 between people; the other terms hold for everybody.
@@ -27,6 +27,10 @@ class Look(NamedTuple):
     """Gap between the lids against the eye's width, of the more closed eye; open is about 0.3."""
     mouth: float
     """Gap between the inner lips, 0 closed."""
+    lips: float
+    """Distance of the mouth's corners: less where lips are pursed, more in a smile."""
+    brows: float
+    """Height of the brows over the eyes."""
     yaw: float
     """How far the nose tip stands to the side of the eyes' middle; 0 ahead."""
     pitch: float
@@ -42,14 +46,23 @@ class Look(NamedTuple):
 
 
 _TOLERANCE = Look(
-    eyes=0.06, mouth=0.03, yaw=0.08, pitch=0.1, roll=0.1, gaze=0.06, speed=0.4, doubt=0.3
+    eyes=0.06,
+    mouth=0.03,
+    lips=0.06,
+    brows=0.04,
+    yaw=0.08,
+    pitch=0.1,
+    roll=0.1,
+    gaze=0.06,
+    speed=0.4,
+    doubt=0.3,
 )
 _EYES = {
     side: (
         indices(f"{side}_lid_upper_outer", f"{side}_lid_upper", f"{side}_lid_upper_inner"),
         indices(f"{side}_lid_lower_outer", f"{side}_lid_lower", f"{side}_lid_lower_inner"),
         indices(f"{side}_eye_outer", f"{side}_eye_inner"),
-        indices(f"{side}_iris"),
+        indices(f"{side}_iris", f"{side}_brow"),
     )
     for side in ("right", "left")
 }
@@ -70,13 +83,15 @@ def look_of(
     across = (left - right) / width
     down = np.array([-across[1], across[0]], np.float32)
     nose = landmarks[_NOSE] - (right + left) / 2
-    mouth = landmarks[_MOUTH].mean(axis=0) - (right + left) / 2
-    gaps, gazes = [], []
-    for upper, lower, corners, iris in _EYES.values():
-        outer, inner = landmarks[corners]
-        eye = max(float(np.hypot(*(outer - inner))), 1e-6)
+    corners = landmarks[_MOUTH]
+    mouth = corners.mean(axis=0) - (right + left) / 2
+    gaps, gazes, brows = [], [], []
+    for upper, lower, (outer, inner), (iris, brow) in _EYES.values():
+        middle = (landmarks[outer] + landmarks[inner]) / 2
+        eye = max(float(np.hypot(*(landmarks[outer] - landmarks[inner]))), 1e-6)
         gaps.append(float(((landmarks[lower] - landmarks[upper]) @ down).mean()) / eye)
-        gazes.append(float((landmarks[iris[0]] - (outer + inner) / 2) @ across) / eye)
+        gazes.append(float((landmarks[iris] - middle) @ across) / eye)
+        brows.append(float((middle - landmarks[brow]) @ down) / width)
     speed = 0.0
     if before is not None and elapsed_s > 0:
         moved = float(np.hypot(*(landmarks - before).T).mean())
@@ -84,6 +99,8 @@ def look_of(
     return Look(
         eyes=min(gaps),
         mouth=float((landmarks[_LOWER_LIP] - landmarks[_UPPER_LIP]) @ down) / width,
+        lips=float(np.hypot(*(corners[1] - corners[0]))) / width,
+        brows=sum(brows) / 2,
         yaw=float(nose @ across) / width,
         pitch=float(nose @ down) / max(float(mouth @ down), 1e-6),
         roll=float(np.arctan2(across[1], across[0])),
@@ -94,21 +111,21 @@ def look_of(
 
 
 def unneutral(looks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each of (N, 8) looks is from neutral, (N,), 0 or more; the least is the best.
+    """How far each of (N, 10) looks is from neutral, (N,), 0 or more; the least is the best.
 
-    Sum of squares of the distances in units of their tolerance. The eyes are measured against the
-    person's own: the upper quartile of all looks.
+    Sum of squares of the distances in units of their tolerance. Eyes, lips and brows are measured
+    against the person's own: the upper quartile and the medians of all looks.
     """
-    ideal = np.zeros(len(Look._fields))
-    ideal[0] = max(float(np.quantile(looks[:, 0], 0.75)), 0.15)
-    ideal[3] = TYPICAL_PITCH
-    distance = looks - ideal
+    usual = Look(*np.median(looks, axis=0))
+    eyes = max(float(np.quantile(looks[:, 0], 0.75)), 0.15)
+    ahead = Look(eyes, 0, usual.lips, usual.brows, 0, TYPICAL_PITCH, 0, 0, 0, 0)
+    distance = looks - np.array(ahead)
     distance[:, 1] = np.maximum(distance[:, 1], 0)  # lips that overlap are closed
     return np.asarray(np.square(distance / np.array(_TOLERANCE)).sum(axis=1), np.float64)
 
 
 def most_neutral(looks: NDArray[np.float64]) -> int:
-    """The row of (N, 8) looks that is closest to neutral."""
+    """The row of (N, 10) looks that is closest to neutral."""
     return int(unneutral(looks).argmin())
 
 

@@ -384,8 +384,27 @@ def test_looks_tell_what_they_name() -> None:
     assert look_of(face(pitch=10)).pitch != pytest.approx(neutral.pitch, abs=0.03)
     moved = look_of(face() + np.float32([16 * 0.58, 0]), face(), 0.1)
     assert moved.speed == pytest.approx(1.0, rel=0.01)  # a tenth of the eyes' distance in 0.1 s
+    assert look_of(acted(lips=0.8)).lips == pytest.approx(0.8 * 0.32 / 0.58, rel=0.01)
+    assert look_of(acted(brows=0.1)).brows - neutral.brows == pytest.approx(0.1 / 0.58, rel=0.01)
     looks = [look_of(face(), confidence=c) for c in (0.5, 0.9, 0.7)]
     assert most_neutral(np.array(looks)) == 1
+
+
+def acted(lips: float = 1.0, brows: float = 0.0, yaw: float = 0.0) -> np.ndarray:
+    """A face with its mouth ``lips`` times as wide, its brows raised, in face widths."""
+    landmarks = face(yaw=yaw)
+    corners = indices("mouth_right", "mouth_left")
+    middle = landmarks[corners].mean(0)
+    landmarks[corners] = middle + (landmarks[corners] - middle) * np.float32(lips)
+    landmarks[[i for name, i in INDEX.items() if "brow" in name], 1] -= 160 * brows
+    return landmarks
+
+
+@pytest.mark.parametrize("grimace", [{"lips": 0.75}, {"lips": 1.3}, {"brows": 0.06}])
+def test_a_grimace_is_not_neutral_though_the_head_is_straighter(grimace: dict[str, float]) -> None:
+    """A reference with pursed lips would make the avatar grin for the rest of the call."""
+    faces = [acted(**grimace), acted(**grimace), *(acted(yaw=yaw) for yaw in (6.0, 5.0, 7.0))]
+    assert most_neutral(np.array([look_of(one) for one in faces])) == 3
 
 
 def test_the_avatar_does_not_jump_while_references_are_replaced() -> None:
