@@ -38,6 +38,11 @@ WIDTH_OF_FACE = 0.83
 MOST_TURN = math.radians(34.0)
 """Farthest that the avatar's head turns or tilts from its own pose: its picture has no pixels for
 what would come into view beyond."""
+SIDEWAYS = math.radians(28.0), math.radians(44.0)
+"""A driver whose head is turned so far from the camera shows less and less of what lips and brows
+do: their landmarks go where the network guesses them, and the avatar's mouth would melt."""
+LEAST_ACTING = 0.15
+"""What is taken of lips and brows beyond."""
 JACOBIAN_LIMIT = 0.95
 """Largest change of a local frame (spectral norm). Below 1 it can neither flip nor collapse."""
 
@@ -257,7 +262,7 @@ class Motion:
         limit = self.settings.limit
         pose = pose_of(driving, driver.shape)
         acting = pose.on_face(driving - pose.show(driver.shape))
-        acting *= 1 + _ACTING * (self.settings.expression - 1)
+        acting *= 1 + _ACTING * (self.settings.expression * _readable(pose) - 1)
         acting = _shortened(acting, limit)
         ratio = head.pose.scale / driver.pose.scale if self.settings.adapt_scale else 1.0
         axis = axis_of(turned_by(driver.pose, pose))
@@ -307,6 +312,13 @@ class Motion:
             change = moved.jacobian @ inverse_2x2(avatar.jacobian) - np.eye(2, dtype=np.float32)
         change = np.nan_to_num(change, nan=0.0, posinf=0.0, neginf=0.0) * factor
         return Keypoints(value, _changed(avatar.jacobian, change))
+
+
+def _readable(pose: Pose) -> float:
+    """How much of a face's acting can be read in this pose: 1 from the front."""
+    start, end = SIDEWAYS
+    hidden = (math.acos(min(float(pose.rotation[2, 2]), 1.0)) - start) / (end - start)
+    return 1 - (1 - LEAST_ACTING) * min(max(hidden, 0.0), 1.0)
 
 
 def _shortened(shift: Any, limit: float) -> Any:

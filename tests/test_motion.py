@@ -265,6 +265,20 @@ def test_extreme_turns_stop_at_the_limit_and_keep_the_face_whole() -> None:
     assert xs[0] < xs[1] < xs[2]
 
 
+def test_a_face_seen_from_the_side_acts_little_and_one_from_the_front_as_it_does() -> None:
+    """A network guesses the far half of a turned face: here the mouth is read a third too wide."""
+    corners = indices("mouth_right", "mouth_left")
+    widths = {}
+    for yaw in (0.0, 20.0, 36.0, 50.0):
+        values = [driven(started(), acted(lips, yaw=yaw)).value for lips in (1.0, 1.3)]
+        calm, wide = (np.hypot(*np.diff(value[corners], axis=0)[0]) for value in values)
+        widths[yaw] = wide / calm
+    assert widths[0.0] == pytest.approx(1.3, abs=0.03)
+    assert widths[20.0] == pytest.approx(widths[0.0], abs=0.04)
+    assert 1.08 < widths[36.0] < 1.25
+    assert widths[50.0] < 1.08
+
+
 def test_small_motion_is_not_limited() -> None:
     free, limited = started(limit=10.0), started()
     for look in ({"yaw": 15.0}, {"pitch": -10.0}, {"roll": 12.0}, {"mouth": 0.2}):
