@@ -155,21 +155,34 @@ def _set_lids(
 
 def _keep_iris(result: Points, avatar: Points, eye: tuple[list[int], ...]) -> None:
     """Let a glance end softly within the eye; one that the avatar has himself is his."""
-    corners, _, _, iris = eye
-    own = _iris_place(avatar, eye)
-    shift = _iris_place(result, eye) - own
-    room = np.maximum([ASIDE - own[0] * np.sign(shift[0]), ABOVE], 0.01)
-    place = own + np.sign(shift) * soft_limit(np.abs(shift), room)
-    width = _length(result, corners)
-    result[iris] = result[corners].mean(axis=0) + place @ np.stack(_axes(result, corners)) * width
+    own_aside, own_below = _iris_place(avatar, eye)
+    aside, below = _iris_place(result, eye)
+    aside, below = aside - own_aside, below - own_below
+    room = ASIDE - math.copysign(own_aside, own_aside * aside)
+    too_far, too_low = aside - _eased(aside, max(room, 0.01)), below - _eased(below, ABOVE)
+    if too_far or too_low:
+        corners, _, _, iris = eye
+        (x0, y0), (x1, y1) = result[corners].tolist()
+        along, up = x1 - x0, y1 - y0
+        result[iris] -= (too_far * along - too_low * up, too_far * up + too_low * along)
 
 
-def _iris_place(points: Points, eye: tuple[list[int], ...]) -> Points:
-    """(2,): along the eye and down from the middle between its corners, in widths of the eye."""
+def _iris_place(points: Points, eye: tuple[list[int], ...]) -> tuple[float, float]:
+    """How far along the eye, and down, an iris stands from the middle between the eye's corners,
+    in widths of the eye."""
     corners, _, _, iris = eye
-    away = points[iris[0]] - points[corners].mean(axis=0)
-    place = np.stack(_axes(points, corners)) @ away / max(_length(points, corners), 1e-6)
-    return np.asarray(place, np.float32)
+    (x0, y0), (x1, y1), (x, y) = points[corners + iris].tolist()
+    along, up = x1 - x0, y1 - y0
+    square = max(along * along + up * up, 1e-12)
+    x, y = x - (x0 + x1) / 2, y - (y0 + y1) / 2
+    return (x * along + y * up) / square, (y * along - x * up) / square
+
+
+def _eased(shift: float, limit: float) -> float:
+    """``soft_limit`` to either side; for most shifts there is nothing to do."""
+    if abs(shift) <= KNEE * limit:
+        return shift
+    return math.copysign(float(soft_limit(abs(shift), limit)), shift)
 
 
 def soft_limit(value: Any, limit: Any) -> Any:
