@@ -17,14 +17,12 @@ from models.windows import EYE
 IRIS = 0.5
 """Radius of what keeps its form: an iris is 11.7 mm wide, an eye 28, and irises are read a little
 beside."""
-REACH, TIRING = 1.4, 0.8
+REACH, TIRING = 1.6, 1.2
 """Small glances go further than landmarks say, since landmarkers tell a part of them; far ones do
 not, since an iris stays in its eye."""
-FAR = (0.1, 0.22)
-"""From where to where an iris has to be moved for this to take over: small glances are painted
-well, and lids with them."""
-OPEN = (0.3, 0.6)
-"""How far an eye has to be open for that, against the avatar's."""
+OPEN = (0.2, 0.45)
+"""From where to where an eye has to be open for this to take over, against the avatar's. What is
+painted instead is an iris of nobody's."""
 STILL = 0.7
 """Part of the white, from the corner on, that is not stretched: corners are red."""
 MARGIN = 0.04
@@ -59,8 +57,7 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     own, driven = (one[:, :2, None] for one in openings.apart())
     opened, shown = driven / own.clamp(min=0.05), part(own, SHOWN)  # (B, 2, 1)
     glance = openings.irises - openings.own_irises
-    far = glance.norm(dim=-1, keepdim=True)
-    wanted = (part(far, FAR) * part(opened, OPEN) * shown)[..., None]
+    wanted = (part(opened, OPEN) * shown)[..., None]
     closed = (part(opened, SHUT) * shown)[..., None] * part(along.abs(), ENDS)
 
     within = inside.amin(2, keepdim=True)
