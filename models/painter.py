@@ -29,9 +29,9 @@ SEAM_GATE = 4.0
 """As ``MOUTH_GATE``, along the seam of shut eyes."""
 CARRIED = 1.0
 """How much alpha starts on the side of the avatar's own pixels, as a logit."""
-EYE_GATE = 4.0
-"""How much alpha is held shut in open eyes that are moved by geometry, and open along the seam of
-shut ones, as a logit."""
+EYE_GATE = 12.0
+"""How much alpha is held shut in open eyes, which geometry moves, as a logit: the painter, who
+knows eyes of many, is sure of their irises on turned heads."""
 
 
 class Painting(NamedTuple):
@@ -130,7 +130,8 @@ class Painter(nn.Module):
         places = windows.places()
         eyes = openings.eyes_at(places)
         flow = eye_flow(openings, places, eyes)
-        kept = F.interpolate(flow[:, 3:] * EYE_GATE, scale_factor=2.0, mode="bilinear")
+        seen = F.interpolate(flow[:, 3:], scale_factor=2.0, mode="bilinear")
+        kept = torch.maximum(seen * EYE_GATE, seen * SEAM_GATE)
         paint = F.pad(kept, (0, 0, 0, 0, 1, 0))  # light and alpha
         if self.lids is not None:
             paint = paint + self.lids(features, driving, windows, places, eyes)
