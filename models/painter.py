@@ -131,7 +131,8 @@ class Painter(nn.Module):
         eyes = openings.eyes_at(places)
         flow = eye_flow(openings, places, eyes)
         seen = F.interpolate(flow[:, 3:], scale_factor=2.0, mode="bilinear")
-        kept = torch.maximum(seen * EYE_GATE, seen * SEAM_GATE)
+        # By the square towards the lids, whose edge is the painter's.
+        kept = EYE_GATE * seen.clamp(min=0).square() + SEAM_GATE * seen.clamp(max=0)
         paint = F.pad(kept, (0, 0, 0, 0, 1, 0))  # light and alpha
         if self.lids is not None:
             paint = paint + self.lids(features, driving, windows, places, eyes)
