@@ -163,8 +163,8 @@ def _keep_iris(result: Points, avatar: Points, eye: tuple[list[int], ...]) -> No
     if too_far or too_low:
         corners, _, _, iris = eye
         (x0, y0), (x1, y1) = result[corners].tolist()
-        along, up = x1 - x0, y1 - y0
-        result[iris] -= (too_far * along - too_low * up, too_far * up + too_low * along)
+        dx, dy = x1 - x0, y1 - y0
+        result[iris] -= (too_far * dx - too_low * dy, too_far * dy + too_low * dx)
 
 
 def _iris_place(points: Points, eye: tuple[list[int], ...]) -> tuple[float, float]:
@@ -172,10 +172,10 @@ def _iris_place(points: Points, eye: tuple[list[int], ...]) -> tuple[float, floa
     in widths of the eye."""
     corners, _, _, iris = eye
     (x0, y0), (x1, y1), (x, y) = points[corners + iris].tolist()
-    along, up = x1 - x0, y1 - y0
-    square = max(along * along + up * up, 1e-12)
+    dx, dy = x1 - x0, y1 - y0
+    square = max(dx * dx + dy * dy, 1e-12)
     x, y = x - (x0 + x1) / 2, y - (y0 + y1) / 2
-    return (x * along + y * up) / square, (y * along - x * up) / square
+    return (x * dx + y * dy) / square, (y * dx - x * dy) / square
 
 
 def _eased(shift: float, limit: float) -> float:

@@ -39,10 +39,10 @@ MOST_TURN = math.radians(34.0)
 """Farthest that the avatar's head turns or tilts from its own pose: its picture has no pixels for
 what would come into view beyond."""
 SIDEWAYS = math.radians(28.0), math.radians(44.0)
-"""A driver whose head is turned so far from the camera shows less and less of what lips and brows
-do: their landmarks go where the network guesses them, and the avatar's mouth would melt."""
+"""A driver whose head is turned so far from the camera shows less and less of what lips, brows and
+irises do: their landmarks go where the network guesses them, and the avatar's mouth would melt."""
 LEAST_ACTING = 0.15
-"""What is taken of lips and brows beyond."""
+"""What is taken of them beyond."""
 JACOBIAN_LIMIT = 0.95
 """Largest change of a local frame (spectral norm). Below 1 it can neither flip nor collapse."""
 
@@ -317,8 +317,8 @@ class Motion:
 def _readable(pose: Pose) -> float:
     """How much of a face's acting can be read in this pose: 1 from the front."""
     start, end = SIDEWAYS
-    hidden = (math.acos(min(float(pose.rotation[2, 2]), 1.0)) - start) / (end - start)
-    return 1 - (1 - LEAST_ACTING) * min(max(hidden, 0.0), 1.0)
+    away = math.acos(min(max(float(pose.rotation[2, 2]), -1.0), 1.0))
+    return 1 - (1 - LEAST_ACTING) * min(max((away - start) / (end - start), 0.0), 1.0)
 
 
 def _shortened(shift: Any, limit: float) -> Any:

@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: E402
 from drawn_crop import AHEAD, drawn  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from models.compact import CompactModel  # noqa: E402
 from models.eye_flow import IRIS, eye_flow  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid  # noqa: E402
 from models.landmarks import INDEX, indices  # noqa: E402
@@ -80,6 +81,27 @@ def test_open_eyes_are_the_avatars_own_however_little_they_move(lids: float) -> 
         assert whole[0, 0, y, x] > 0.6
         away = (made - wanted)[0, :, y - 2 : y + 3, x - 2 : x + 3].abs()
         assert float(away.mean()) < 0.08
+
+
+def test_no_painter_is_sure_enough_to_paint_over_an_open_eye() -> None:
+    """One that would paint all of the picture paints all of it but the eyes."""
+    torch.manual_seed(5)
+    model = CompactModel().eval().requires_grad_(False)
+    _, avatar = drawn(AHEAD)
+    picture, driving = drawn(Moment(gaze_x=0.1, yaw=15))
+    model.template.copy_(avatar[0])
+    last = model.painter.paint[-1]
+    last.weight.zero_()
+    last.bias.zero_()[-16:] = -7.0  # alpha of a cell's pixels
+    code = model.encode(picture).code
+    alpha = model.paint(code, model.keypoints(avatar), model.keypoints(driving)).alpha[0, 0]
+    pixel = ((driving[0] + 1) * 127.5).round().int()
+    for iris in IRISES:
+        x, y = pixel[iris].tolist()
+        assert alpha[y, x] > 0.95
+    for name in ("nose_tip", "jaw_right", "forehead", "right_brow"):
+        x, y = pixel[INDEX[name]].tolist()
+        assert alpha[y, x] < 0.01, name
 
 
 def test_a_face_that_does_not_move_keeps_its_eyes() -> None:
