@@ -118,8 +118,10 @@ def unneutral(looks: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     usual = Look(*np.median(looks, axis=0))
     eyes = max(float(np.quantile(looks[:, 0], 0.75)), 0.15)
-    ahead = Look(eyes, 0, usual.lips, usual.brows, 0, TYPICAL_PITCH, 0, 0, 0, 0)
-    distance = looks - np.array(ahead)
+    ideal = Look(*np.zeros(len(Look._fields)))._replace(
+        eyes=eyes, lips=usual.lips, brows=usual.brows, pitch=TYPICAL_PITCH
+    )
+    distance = looks - np.array(ideal)
     distance[:, 1] = np.maximum(distance[:, 1], 0)  # lips that overlap are closed
     return np.asarray(np.square(distance / np.array(_TOLERANCE)).sum(axis=1), np.float64)
 

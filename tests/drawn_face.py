@@ -71,10 +71,13 @@ def face(
     eyes: float = 1.0,
     mouth: float = 0.0,
     gaze: float = 0.0,
+    lips: float = 1.0,
+    brows: float = 0.0,
 ) -> NDArray[np.float32]:
     """(48, 2) landmarks in pixels. Angles in degrees; ``lids``: 1 open, 0 closed; ``eyes``: height
     of this person's open eyes; ``mouth``: opening in face widths; ``gaze``: to the right of the
-    picture, in widths of the eye."""
+    picture, in widths of the eye; ``lips``: width of this mouth; ``brows``: how far they are
+    raised, in face widths."""
     points = head()
     for side in ("right", "left"):
         for part in ("_outer", "", "_inner"):
@@ -83,6 +86,10 @@ def face(
             points[upper, 1] = points[lower, 1] - gap * eyes * lids
         points[INDEX[f"{side}_iris"], 0] += gaze * 0.17
     for name in NAMES:
+        if name in ("mouth_right", "mouth_left"):
+            points[INDEX[name], 0] *= lips
+        if "brow" in name:
+            points[INDEX[name], 1] -= brows
         if "lip_lower" in name:
             points[INDEX[name], 1] += mouth * 0.8
         if "lip_upper" in name:

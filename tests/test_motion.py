@@ -13,7 +13,6 @@ from models.landmarks import INDEX, NAMES, indices
 from realtime.crop import Crop
 from realtime.expression import ABOVE, ASIDE, CLOSED, Blinks, openness, soft_limit
 from realtime.motion import FOLLOW_S, LEASH, Motion
-from realtime.neutral import look_of, most_neutral
 
 UPPER = indices("right_lid_upper_outer", "right_lid_upper", "right_lid_upper_inner")
 LOWER = indices("right_lid_lower_outer", "right_lid_lower", "right_lid_lower_inner")
@@ -270,7 +269,7 @@ def test_a_face_seen_from_the_side_acts_little_and_one_from_the_front_as_it_does
     corners = indices("mouth_right", "mouth_left")
     widths = {}
     for yaw in (0.0, 20.0, 36.0, 50.0):
-        values = [driven(started(), acted(lips, yaw=yaw)).value for lips in (1.0, 1.3)]
+        values = [driven(started(), face(lips=lips, yaw=yaw)).value for lips in (1.0, 1.3)]
         calm, wide = (np.hypot(*np.diff(value[corners], axis=0)[0]) for value in values)
         widths[yaw] = wide / calm
     assert widths[0.0] == pytest.approx(1.3, abs=0.03)
@@ -384,41 +383,6 @@ def test_the_planted_neutral_frame_becomes_the_reference(scene: str) -> None:
     assert not motion.calibrating
     moved = driven(motion, face(), 101 * DT)
     np.testing.assert_allclose(moved.value, avatar.value, atol=0.02)
-
-
-def test_looks_tell_what_they_name() -> None:
-    neutral = look_of(face())
-    assert look_of(face(lids=0.2)).eyes == pytest.approx(0.2 * neutral.eyes, rel=0.02)
-    assert look_of(face(mouth=0.1)).mouth == pytest.approx(0.1 / 0.58, rel=0.02)
-    assert look_of(face(yaw=15)).yaw * look_of(face(yaw=-15)).yaw < 0
-    assert neutral.yaw == pytest.approx(0, abs=1e-6)
-    assert look_of(face(roll=10)).roll == pytest.approx(np.radians(10), abs=1e-3)
-    ahead, aside = look_of(face()).gaze, look_of(face(gaze=0.2, roll=10)).gaze
-    assert (ahead, aside) == pytest.approx((0.0, 0.2), abs=0.03)  # 0.03: irises lie in the round
-    assert look_of(face(pitch=10)).pitch != pytest.approx(neutral.pitch, abs=0.03)
-    moved = look_of(face() + np.float32([16 * 0.58, 0]), face(), 0.1)
-    assert moved.speed == pytest.approx(1.0, rel=0.01)  # a tenth of the eyes' distance in 0.1 s
-    assert look_of(acted(lips=0.8)).lips == pytest.approx(0.8 * 0.32 / 0.58, rel=0.01)
-    assert look_of(acted(brows=0.1)).brows - neutral.brows == pytest.approx(0.1 / 0.58, rel=0.01)
-    looks = [look_of(face(), confidence=c) for c in (0.5, 0.9, 0.7)]
-    assert most_neutral(np.array(looks)) == 1
-
-
-def acted(lips: float = 1.0, brows: float = 0.0, yaw: float = 0.0) -> np.ndarray:
-    """A face with its mouth ``lips`` times as wide, its brows raised, in face widths."""
-    landmarks = face(yaw=yaw)
-    corners = indices("mouth_right", "mouth_left")
-    middle = landmarks[corners].mean(0)
-    landmarks[corners] = middle + (landmarks[corners] - middle) * np.float32(lips)
-    landmarks[[i for name, i in INDEX.items() if "brow" in name], 1] -= 160 * brows
-    return landmarks
-
-
-@pytest.mark.parametrize("grimace", [{"lips": 0.75}, {"lips": 1.3}, {"brows": 0.06}])
-def test_a_grimace_is_not_neutral_though_the_head_is_straighter(grimace: dict[str, float]) -> None:
-    """A reference with pursed lips would make the avatar grin for the rest of the call."""
-    faces = [acted(**grimace), acted(**grimace), *(acted(yaw=yaw) for yaw in (6.0, 5.0, 7.0))]
-    assert most_neutral(np.array([look_of(one) for one in faces])) == 3
 
 
 def test_the_avatar_does_not_jump_while_references_are_replaced() -> None:
