@@ -29,6 +29,11 @@ from models.painter import Painter, Painting
 VARIANTS = {"s": 0.5, "m": 1.0, "l": 1.8}
 """Channels of dense motion and painter, against the medium ones: about 1, 3 and 7 GMAC a frame."""
 
+SIDES = ("temple_right", "temple_left", "jaw_right", "jaw_left")
+SIDEWAYS = 2.0
+"""Largest logit by which the network may raise what these rule: hair above a turned face that nods
+does not go with its side, which stands still."""
+
 
 class DenseMotion(nn.Module):
     """Keypoint motion -> a flow field and an occlusion map at 64x64 (section 3.2 of the paper).
@@ -38,6 +43,8 @@ class DenseMotion(nn.Module):
     Between keypoints it is a mean; at them it is nearly right, however near their neighbours are.
     The network sees the avatar under this flow and corrects the weights and the flow itself.
     """
+
+    most: Tensor
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -57,6 +64,9 @@ class DenseMotion(nn.Module):
         self.log_strength = nn.Parameter(torch.tensor([_strength(n) for n in NAMES]))
         self.background = nn.Parameter(torch.tensor(-5.0))
         self.hair = Hair()
+        # Maps of background and hair first, as in ``moves``.
+        most = [60.0, 60.0, *(SIDEWAYS if name in SIDES else 60.0 for name in NAMES)]
+        self.register_buffer("most", torch.tensor(most)[:, None], persistent=False)
 
     def forward(
         self, small: Tensor, avatar: Keypoints, driving: Keypoints
@@ -103,7 +113,7 @@ class DenseMotion(nn.Module):
         mask, rest = (part.float().flatten(2) for part in parts)
         correction, occlusion = rest[:, :2], rest[:, 2:]
         # Clamped where a softmax would subtract the largest: the same but for absurd logits.
-        weight = weight * torch.exp(mask.clamp(-60, 60))
+        weight = weight * torch.exp(torch.minimum(mask.clamp(min=-60), self.most))
         flow = mix(weight, moves, places) + 0.06 * torch.tanh(correction)
         flow = flow.reshape(-1, 2, size, size).permute(0, 2, 3, 1)
         return flow, torch.sigmoid(occlusion + 2).reshape(-1, 1, size, size)

@@ -98,3 +98,10 @@ HAIR = _hair()
 SEEN = _seen_from_landmarks()
 """(4, 48), times landmarks (48, 2): where x, y, z and 0 of the head go in the picture (parallel
 projection, so that it is linear)."""
+
+
+def hair_plane(landmarks: NDArray[np.floating[Any]]) -> tuple[Array, Array]:
+    """The plane through the hair, seen in a picture with landmarks (48, 2): where steps along x and
+    y of the head lead, (2, 2), and where it begins, (2,). As ``models.hair`` has it for torch."""
+    seen = SEEN @ landmarks
+    return seen[:2].T, seen[3] + HAIR[0, 2] * seen[2]

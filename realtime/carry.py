@@ -8,18 +8,25 @@ output wants it.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.head import hair_plane
 from realtime.frame import Image
 
 NETWORK_SIDE = 256
 """Pixels between whose first and last centre displacements count as -1..1."""
 MARGIN = 0.25
 """Where motion fades out, it does so within this part of the square's side beyond the square."""
+
+_SLACK = 0.04
+"""Of the square's side: so far from where the solid head has it hair may be."""
+_BROWS, _EYES = -0.3, -0.1
+"""Heights on the head in widths of a face, see ``models.head``: hair is above the first, and below
+the second a body, or hair that does not go along, may be anywhere."""
 
 Array = NDArray[np.float32]
 
@@ -62,6 +69,32 @@ class Box:
         return Box(self.left - x, self.top - y, self.right - x, self.bottom - y)
 
 
+class Ground(NamedTuple):
+    """What stands still behind the person."""
+
+    matte: NDArray[np.uint8]
+    """(h, w), of the carrier's still: 255 the person."""
+    image: Image
+    """Of the results' size."""
+    landmarks: NDArray[np.float32] | None = None
+    """(48, 2) of the avatar, -1..1 of the network's square, where they are known: then a head that
+    moved away leaves nothing behind."""
+
+
+class _Head(NamedTuple):
+    """A plane through a head's hair, in pixels."""
+
+    axes: NDArray[np.float64]
+    """(2, 2): where steps along its x and y lead."""
+    origin: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, landmarks: Array, scale: np.float32, centre: NDArray[np.float64]) -> "_Head":
+        """Of landmarks (48, 2) in -1..1."""
+        axes, origin = hair_plane(landmarks)
+        return cls(axes * scale, origin * scale + centre)
+
+
 class Carrier:
     """Holds one avatar's picture, at one size, and moves it. Not thread-safe: its own buffers are
     used again."""
@@ -72,23 +105,21 @@ class Carrier:
         square: Box | None = None,
         region: Box | None = None,
         *,
-        matte: NDArray[np.uint8] | None = None,
+        ground: Ground | None = None,
         fading: bool = False,
     ) -> None:
         """``still``: (h, w, 3) uint8 RGB, the avatar's picture, in which the network's square lies
         at ``square`` (None: it is all of it); it may reach beyond the square, and then what moves
         in from there is real. ``region``: the part of ``still`` that results show (None: the
-        square). ``matte``: (h, w) uint8, moved along into ``matte``. ``fading``: motion goes on
-        beyond the square and ends ``MARGIN`` outside of it, where results are ``still`` itself;
-        so far the region may reach then, without it to the square's border.
+        square). ``ground``: the person alone moves, before it. ``fading``: motion goes on beyond
+        the square and ends ``MARGIN`` outside of it; so far the region may reach then, without it
+        to the square's border.
         """
         height, width = still.shape[:2]
         self._still = still
         self._square = square or Box(0, 0, width, height)
         self._region = region or self._square
-        self._still_matte = matte
-        self.matte: NDArray[np.uint8] | None = None
-        """The matte of the last result, (h, w) uint8; None without one."""
+        self._ground = ground
         xs = np.arange(self._region.left, self._region.right, dtype=np.float32)
         ys = np.arange(self._region.top, self._region.bottom, dtype=np.float32)
         self._grid = np.stack(np.meshgrid(xs, ys), -1)  # x and y of each pixel in the still
@@ -96,6 +127,7 @@ class Carrier:
         self._margin = round(side * MARGIN) if fading else 0
         # From -1..1 over the network's pixel centres to pixels of this picture.
         self._scale = np.float32((NETWORK_SIDE - 1) / NETWORK_SIDE * side / 2)
+        self._centre = np.array([self._square.left, self._square.top]) + (side - 1) / 2
         # New memory costs more than the work in it: 400 pages a buffer and frame.
         field = self._square.grown(self._margin)
         self._field = np.empty((*reversed(field.size), 2), np.float32)
@@ -103,21 +135,31 @@ class Carrier:
         self._paint = np.empty((side, side, 3), np.uint8)
         self._keep = np.empty((side, side), np.uint8)
         self._keep_rgb = np.empty((*reversed(self._square.within(self._region).size), 3), np.uint8)
+        shape = tuple(reversed(self._region.size))
+        self.matte = np.full(shape, 255, np.uint8)
+        """The person in the last result, (h, w) uint8; all of it without a ground."""
+        self._cover = np.empty((*shape, 3) if ground else 0, np.uint8)
+        self._head = None
+        if ground is not None and ground.landmarks is not None:
+            self._head = _Head.of(ground.landmarks, self._scale, self._centre)
+            self._room = self._around_head(ground.matte, self._head)
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the results, pixels."""
         return self._region.size
 
-    def __call__(self, displacement: Array, painted: Array, alpha: Array) -> Image:
+    def __call__(
+        self, displacement: Array, painted: Array, alpha: Array, landmarks: Array | None = None
+    ) -> Image:
         """A fresh (h, w, 3) uint8 RGB picture of the region.
 
         displacement (2, n, n): where each cell's content lies in the avatar, minus the cell's own
-        place, -1..1; painted (3, m, m) RGB 0..1; alpha (1, m, m): 1 carries, 0 paints.
+        place, -1..1; painted (3, m, m) RGB 0..1; alpha (1, m, m): 1 carries, 0 paints; landmarks
+        (48, 2): what the network was told, -1..1.
         """
         self._aim(displacement)
         carried = self._moved(self._still)
-        self.matte = None if self._still_matte is None else self._moved(self._still_matte)
         # Paint is weighed before it is enlarged, and the blend done in uint8: a quarter of the
         # time of weights in float at full size, and at most 1 of 255 away from it.
         share = 1 - alpha
@@ -134,6 +176,12 @@ class Carrier:
         inner = carried[shown.seen_from(self._region).part]
         cv2.multiply(inner, self._keep_rgb, dst=inner, scale=1 / 255)
         cv2.add(inner, self._paint[part], dst=inner)
+        if self._ground is not None:
+            self._moved(self._ground.matte, self.matte)
+            if landmarks is not None and self._head is not None:
+                moved = _Head.of(landmarks, self._scale, self._centre)
+                cv2.min(self.matte, self._room_now(self._head, moved), dst=self.matte)
+            put_before(carried, self._ground.image, self.matte, self._cover)
         return carried
 
     def _aim(self, displacement: Array) -> None:
@@ -149,11 +197,43 @@ class Carrier:
         cv2.resize(cells, field.size, dst=self._field, interpolation=cv2.INTER_LINEAR)
         cv2.add(self._field[self._region.seen_from(field).part], self._grid, dst=self._source)
 
-    def _moved(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        moved = cv2.remap(
-            picture, self._source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+    def _around_head(self, matte: NDArray[np.uint8], head: "_Head") -> NDArray[np.uint8]:
+        """Where the person may be, in the still, as far as his head tells: above the eyes where the
+        matte has him, or near. The flow is of the head there; beside it, it stands still, and would
+        show the hair where it was before."""
+        reach = round(self._square.size[0] * _SLACK)
+        brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+        ys, xs = np.ogrid[: matte.shape[0], : matte.shape[1]]
+        across, down = np.linalg.inv(head.axes)[1]
+        height = (xs - head.origin[0]) * across + (ys - head.origin[1]) * down
+        below = np.clip((height - _BROWS) / (_EYES - _BROWS), 0, 1)
+        return np.asarray(cv2.max(cv2.dilate(matte, brush), (below * 255).astype(np.uint8)))
+
+    def _room_now(self, head: "_Head", moved: "_Head") -> NDArray[np.uint8]:
+        """That room, gone along with the head: (h, w) of the region."""
+        back = head.axes @ np.linalg.inv(moved.axes)  # from where he is to where the avatar has it
+        corner = np.array([self._region.left, self._region.top])
+        move = np.column_stack([back, head.origin + back @ (corner - moved.origin)])
+        flags, edge = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
+        found = cv2.warpAffine(self._room, move, self._region.size, flags=flags, borderMode=edge)
+        return np.asarray(found, np.uint8)
+
+    def _moved(self, picture: NDArray[np.uint8], to: NDArray[np.uint8] | None = None) -> Image:
+        none, edge = np.empty(0), cv2.BORDER_REPLICATE
+        moved = cv2.remap(picture, self._source, none, cv2.INTER_LINEAR, to, edge)
         return np.asarray(moved, np.uint8)
+
+
+def put_before(
+    person: Image, ground: Image, matte: NDArray[np.uint8], room: Image | None = None
+) -> None:
+    """Put what ``matte`` (h, w) uint8 leaves of ``person`` before ``ground``, in place; ``room``:
+    memory like theirs that may be written to."""
+    cover = np.asarray(cv2.merge([matte] * 3, room), np.uint8)
+    cv2.multiply(person, cover, dst=person, scale=1 / 255)
+    cv2.bitwise_not(cover, dst=cover)
+    cv2.multiply(ground, cover, dst=cover, scale=1 / 255)
+    cv2.add(person, cover, dst=person)
 
 
 @lru_cache(maxsize=4)

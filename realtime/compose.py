@@ -109,10 +109,12 @@ class Composer:
 
     def _make(self, avatar: Avatar, settings: OutputSettings) -> Scene:
         with self._making:
-            if settings.background == "avatar":
-                return Scene(avatar, settings, carries=self._carries)
+            own = settings.background == "avatar"
+            # Without a matte the avatar's own background moves along; other ones need it.
+            matte = None
+            if not own or (self._carries and _can_be_cut_out(avatar)):
+                matte = self._matte(avatar)
             background = self._read(settings.background)
-            matte = self._matte(avatar)
             return Scene(
                 avatar, settings, carries=self._carries, matte=matte, background=background
             )
@@ -149,6 +151,10 @@ def matte_of(avatar: Avatar) -> Matte:
             "use output.background=avatar"
         )
     return person_matte(avatar.full, avatar.landmarks)
+
+
+def _can_be_cut_out(avatar: Avatar) -> bool:
+    return avatar.matte is not None or avatar.landmarks is not None
 
 
 def _essence(settings: OutputSettings) -> OutputSettings:

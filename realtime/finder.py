@@ -4,7 +4,6 @@ It needs no runtime but OpenCV's, whatever engine animates the avatar. What it f
 look at; the landmark network says whether there is a face.
 """
 
-import hashlib
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from config.errors import BundleError
 from realtime.frame import Image
+from realtime.shipped import open_network
 
 WEIGHTS = Path(__file__).parent.parent / "models" / "weights" / "finder" / "finder.onnx"
 PIXELS = 160 * 128
@@ -43,18 +42,7 @@ class Finder:
 
     def __init__(self, path: Path = WEIGHTS) -> None:
         """Raises BundleError for a missing or changed file."""
-        try:
-            data = path.read_bytes()
-            expected = path.with_suffix(".sha256").read_text(encoding="ascii").split()[0]
-        except (OSError, ValueError, IndexError) as error:
-            raise BundleError(
-                f"the shipped face finder {path} cannot be read ({error}); install puppetcam again"
-            ) from error
-        if hashlib.sha256(data).hexdigest() != expected:
-            raise BundleError(
-                f"the shipped face finder {path} was changed; install puppetcam again"
-            )
-        self._network = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
+        self._network = open_network(path, "face finder")
 
     def find(self, image: Image, least_px: float) -> list[Found]:
         """Faces of ``image`` (H, W, 3) uint8 RGB from ``least_px`` pixels of height on, surest

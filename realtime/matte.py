@@ -1,11 +1,12 @@
-"""Which pixels of an avatar's picture are the person: a matte, made once, when it is needed.
+"""Which pixels of an avatar's picture are the person: a matte, made once for an avatar.
 
-No network: GrabCut (Rother et al. 2004) seeded by the face's landmarks, its edge drawn onto the
-picture's own by a guided filter (He et al. 2010). It knows colours, not people: hair or clothes of
-the background's colour may be lost, things beside the person may stay. A picture that brings a
-transparency of its own is taken at its word instead.
+A network of our own tells it around the face, run by OpenCV whatever engine animates the avatar;
+its edge is drawn onto the picture's own by a guided filter (He et al. 2010). Where a picture shows
+more than the network is given, GrabCut (Rother et al. 2004) goes on from there by colour. A picture
+that brings a transparency of its own is taken at its word instead.
 """
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,8 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.landmarks import INDEX
-from realtime.crop import Points
+from realtime.crop import Crop, Points
 from realtime.frame import Image
+from realtime.shipped import open_network
+
+WEIGHTS = Path(__file__).parent.parent / "models" / "weights" / "matte" / "matte.onnx"
+SIDE = 256
+"""As in ``models.matte``, which needs torch."""
+WINDOW = 1.5
+"""Side of what the network is given, against an avatar's square: what moves lies within it."""
 
 Matte = NDArray[np.uint8]
 """(H, W) uint8: 255 person, 0 background."""
@@ -25,27 +33,61 @@ _SIDE = 384
 """Longer side of that copy at most."""
 _FINER = 2.0
 """The edge is fitted at this many times that size at most: hairs are thin."""
+_SURE = 0.9
+"""What the network believes of pixels that GrabCut does not ask about again."""
+_ENDS = 0.06
+"""Of the window's side: so softly the network's word ends."""
 
 
 def person_matte(picture: Image, landmarks: Points) -> Matte:
-    """The person in (H, W, 3) uint8 RGB whose face has these (48, 2) landmarks, in pixels."""
+    """The person in (H, W, 3) uint8 RGB whose face has these (48, 2) landmarks, in pixels. Raises
+    BundleError where the shipped network is missing or changed."""
     matte = np.zeros(picture.shape[:2], np.uint8)
+    window = Crop.around(landmarks).scaled(WINDOW)
+    belief = _believed(window.cut(picture, SIDE))
     part = _surroundings(picture, landmarks)
     picture = picture[part]
-    landmarks = landmarks - np.array([part[1].start, part[0].start], np.float32)
+    corner = np.array([part[1].start, part[0].start], np.float32)
     height, width = picture.shape[:2]
     scale = min(_FACE / float(_tall(landmarks)), _SIDE / max(height, width), 1.0)
     size = max(round(width * scale), 8), max(round(height * scale), 8)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    person = _cut_out(_hues(small), landmarks * np.float32(scale))
+    # From pixels of the small copy to those of the window.
+    step = (SIDE - 1) / window.side
+    left, top = (corner - (window.cx, window.cy)) * step + (SIDE - 1) / 2
+    xs, ys = ((np.arange(n) + 0.5) / scale - 0.5 for n in size)
+    xs, ys = (xs * step + left).astype(np.float32), (ys * step + top).astype(np.float32)
+    across, down = np.meshgrid(xs, ys)
+    edge = cv2.BORDER_REPLICATE
+    found = cv2.remap(belief, across, down, cv2.INTER_LINEAR, borderMode=edge)
+    person = np.asarray(found, np.float32)
+    told = np.minimum.outer(_depth(ys), _depth(xs))
+    if told.min() < 1:
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        seeds = _seeds(person, told, (landmarks - corner) * np.float32(scale))
+        beyond = (_grab(_hues(small), seeds) & 1).astype(np.float32)
+        person = person * told + beyond * (1 - told)
     finer = min(_FINER, 1 / scale)
     fine = round(size[0] * finer), round(size[1] * finer)
     guide = np.asarray(cv2.resize(picture, fine, interpolation=cv2.INTER_AREA), np.uint8)
-    rough = np.asarray(cv2.resize(person.astype(np.float32), fine), np.float32)
-    found = guided(picture, guide, rough, max(2, round(1.5 * finer)))
-    found = np.clip((found - 0.1) / 0.8, 0, 1)
-    matte[part] = np.asarray(found * 255 + 0.5, np.uint8)
+    rough = np.asarray(cv2.resize(person, fine), np.float32)
+    fitted = guided(picture, guide, rough, max(2, round(1.5 * finer)))
+    fitted = np.clip((fitted - 0.1) / 0.8, 0, 1)
+    matte[part] = np.asarray(fitted * 255 + 0.5, np.uint8)
     return matte
+
+
+def _believed(window: Image) -> NDArray[np.float32]:
+    """(256, 256) 0..1: how surely each pixel is the person."""
+    network = open_network(WEIGHTS, "matte network")
+    network.setInput(cv2.dnn.blobFromImage(window, 1 / 255), "image")
+    logits = np.asarray(network.forward("logits"), np.float32)[0, 0]
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+
+
+def _depth(places: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far the network's word holds at these places of its window: 1, falling to 0 at its
+    border."""
+    return np.clip(np.minimum(places, SIDE - 1 - places) / (_ENDS * SIDE), 0, 1)
 
 
 def _surroundings(picture: Image, landmarks: Points) -> tuple[slice, slice]:
@@ -58,86 +100,45 @@ def _surroundings(picture: Image, landmarks: Points) -> tuple[slice, slice]:
 
 
 def _hues(picture: cv2.typing.MatLike) -> Image:
-    """A calm copy in CIE L*a*b*, hue counting more than light: hair is shaded, and so are walls."""
+    """A calm copy in CIE L*a*b*, hue counting more than light: clothes are shaded, and so are
+    walls."""
     calm = cv2.GaussianBlur(picture, (0, 0), 0.7)
     colours = cv2.cvtColor(calm, cv2.COLOR_RGB2LAB).astype(np.float32)
     colours[..., 1:] = (colours[..., 1:] - 128) * 2.5 + 128
     return np.clip(colours, 0, 255).astype(np.uint8)
 
 
-def _cut_out(picture: Image, landmarks: Points) -> Matte:
-    """1 for the person, hard-edged. ``picture``: of any three colours."""
-    seeds = _seeds(picture.shape[:2], landmarks)
-    chin, tall = landmarks[INDEX["chin"]], _tall(landmarks)
-    top = int(np.clip(chin[1] - 0.1 * tall, 0, picture.shape[0] - 4))
-    # Clothes share few colours with the head: known to be the person's while hair is looked for,
-    # they make a dark background his as well. So the body is cut out by itself.
-    beside, below = _beside(seeds.shape, landmarks)
-    body = seeds.copy()
-    shoulders = np.interp(below, (-0.1, 0.1, 0.3, 0.5, 1.0, 3.0), (0.4, 0.55, 1.2, 2.2, 3.0, 3.5))
-    body[beside > shoulders] = cv2.GC_BGD
-    body[top:] = _grab(np.ascontiguousarray(picture[top:]), body[top:], 3)
-    body[:top] = cv2.GC_BGD
-    seeds[top:][((beside > 0.24) & (seeds == cv2.GC_FGD))[top:]] = cv2.GC_PR_FGD
-    person = (_grab(picture, seeds, 6) & 1) | (body & 1)
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    return _largest(np.asarray(cv2.morphologyEx(person, cv2.MORPH_OPEN, brush), np.uint8))
-
-
-def _grab(picture: Image, seeds: Matte, rounds: int) -> Matte:
+def _grab(picture: Image, seeds: Matte) -> Matte:
     """GrabCut's answer to these seeds; the seeds where they leave nothing to ask."""
     if len(np.unique(seeds & 1)) < 2:
         return seeds
     mask = seeds.copy()
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)  # it begins with a k-means: the same picture, the same matte
-    cv2.grabCut(picture, mask, (0, 0, 1, 1), *models, rounds, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(picture, mask, (0, 0, 1, 1), *models, 4, cv2.GC_INIT_WITH_MASK)
     return mask
 
 
-def _seeds(shape: tuple[int, ...], landmarks: Points) -> Matte:
-    """What is surely or likely the person, as a face with such landmarks has it.
+def _seeds(person: NDArray[np.float32], told: NDArray[np.float32], landmarks: Points) -> Matte:
+    """What is surely or likely the person: as the network believes where it was asked, elsewhere as
+    bodies below a face with such landmarks are.
 
     Lengths are in face widths (between the temples) and face heights (forehead to chin).
     """
-    forehead, chin = landmarks[INDEX["forehead"]], landmarks[INDEX["chin"]]
-    tall, wide = _tall(landmarks), _wide(landmarks)
-    beside, below = _beside(shape, landmarks)
-    ys, xs = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    # Upright in the face: u to its left and right, v from -0.5 (forehead) to 0.5 (chin).
-    down = (chin - forehead) / tall
-    x, y = xs - (forehead + chin)[0] / 2, ys - (forehead + chin)[1] / 2
-    u, v = (x * down[1] - y * down[0]) / wide, (x * down[0] + y * down[1]) / tall
-
-    def body(*outline: tuple[float, float]) -> NDArray[np.bool_]:
-        """Within these half widths at these depths below the chin; nothing above the first."""
-        depths, halves = zip(*outline, strict=True)
-        return np.asarray(beside < np.interp(below, depths, halves, left=-1), np.bool_)
-
-    mask = np.full(shape, cv2.GC_PR_BGD, np.uint8)
-    mask[np.hypot(u / 0.72, (v + 0.14) / 0.82) < 1] = cv2.GC_PR_FGD
-    mask[body((-0.1, 0.3), (0.1, 0.38), (0.3, 0.8), (0.6, 1.25), (1.0, 1.5), (2.0, 1.7))] = (
-        cv2.GC_PR_FGD
-    )
-    rim = max(2, round(0.015 * shape[1]))
-    edge = (xs < rim) | (xs >= shape[1] - rim) | (ys < rim)
-    mask[(below < 0) & (edge | (np.abs(u) > 1.5) | (v < -1.3))] = cv2.GC_BGD
-    near = body((-0.1, 0.9), (0.1, 1.3), (0.3, 1.9), (0.5, 2.6), (1.0, 3.0), (3.0, 3.5))
-    mask[(below >= 0) & ~near] = cv2.GC_BGD
-    # The top of a skull lies a quarter of the face's height above the forehead's landmark.
-    # Heads are squarer than ellipses.
-    mask[(np.abs(u) / 0.48) ** 2.6 + (np.abs(v + 0.12) / 0.62) ** 2.6 < 1] = cv2.GC_FGD
-    mask[body((-0.1, 0.2), (0.12, 0.24), (0.5, 0.6), (0.9, 0.85), (1.5, 0.95))] = cv2.GC_FGD
-    return mask
-
-
-def _beside(
-    shape: tuple[int, ...], landmarks: Points
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """How far each pixel lies beside the chin, in face widths, and below it, in face heights."""
     chin = landmarks[INDEX["chin"]]
-    ys, xs = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    return np.abs(xs - chin[0]) / _wide(landmarks), (ys - chin[1]) / _tall(landmarks)
+    ys, xs = np.mgrid[: person.shape[0], : person.shape[1]].astype(np.float32)
+    beside = np.abs(xs - chin[0]) / _wide(landmarks)
+    below = (ys - chin[1]) / _tall(landmarks)
+    likely = np.interp(below, (0.0, 0.3, 0.6, 1.0, 2.0), (0.0, 0.8, 1.25, 1.5, 1.7), left=-1)
+    furthest = np.interp(below, (0.0, 0.3, 0.5, 1.0, 3.0), (1.1, 1.9, 2.6, 3.0, 3.5), left=-1)
+    mask = np.full(person.shape, cv2.GC_PR_BGD, np.uint8)
+    mask[beside < likely] = cv2.GC_PR_FGD
+    mask[beside > furthest] = cv2.GC_BGD
+    inside = told > 0
+    mask[inside] = np.where(person[inside] > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    mask[inside & (person > _SURE)] = cv2.GC_FGD
+    mask[inside & (person < 1 - _SURE)] = cv2.GC_BGD
+    return mask
 
 
 def _tall(landmarks: Points) -> np.float32:
@@ -149,18 +150,6 @@ def _wide(landmarks: Points) -> np.float32:
     """Of a face that is turned too: its width is then foreshortened."""
     right, left = landmarks[INDEX["temple_right"]], landmarks[INDEX["temple_left"]]
     return np.float32(max(float(np.hypot(*(left - right))), 0.65 * float(_tall(landmarks))))
-
-
-def _largest(mask: Matte) -> Matte:
-    """The largest piece, its holes filled."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    if count < 2:
-        return mask
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    person: Matte = np.asarray(labels == largest, np.uint8)
-    outline, _ = cv2.findContours(person, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(person, outline, -1, 1, cv2.FILLED)
-    return person
 
 
 def guided(

@@ -75,7 +75,7 @@ class OnnxEngine:
             raise EngineError("the engine has no avatar yet: set_avatar comes before generate")
         self._frame.set("value", keypoints.value)
         self._frame.set("jacobian", keypoints.jacobian)
-        return finish(self._frame.run(), carrier or self._carrier)
+        return finish(self._frame.run(), carrier or self._carrier, keypoints)
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         """One graph as it is, float32 in and out, by the names of ``models.bundle``. The avatar is

@@ -84,7 +84,7 @@ class OpenVinoEngine:
         frame = self._graphs["frame"]
         frame.inputs["value"][0], frame.inputs["jacobian"][0] = keypoints
         frame.run()
-        return finish(frame.outputs, carrier or self._carrier)
+        return finish(frame.outputs, carrier or self._carrier, keypoints)
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         """One graph as it is, float32 in and out, by the names of ``models.bundle``."""

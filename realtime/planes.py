@@ -78,14 +78,20 @@ def to_keypoints(
     return Keypoints(value, jacobian), 1.0 if presence is None else float(presence[0])
 
 
-def finish(results: Mapping[str, NDArray[np.float32]], carrier: Carrier) -> Image:
-    """The picture of a frame graph's results, by the names of ``models.bundle``."""
+def finish(
+    results: Mapping[str, NDArray[np.float32]],
+    carrier: Carrier,
+    keypoints: Keypoints | None = None,
+) -> Image:
+    """The picture of a frame graph's results, by the names of ``models.bundle``. ``keypoints``:
+    those that it was given, for a carrier that knows the avatar's."""
     if "image" in results:
         return to_picture(results["image"])
     if "rgba" not in results:
         raise EngineError("this bundle is of an older puppetcam; export its checkpoint again")
     rgba = results["rgba"][0]
-    return carrier(results["displacement"][0], rgba[:3], rgba[3:])
+    value = None if keypoints is None else keypoints.value
+    return carrier(results["displacement"][0], rgba[:3], rgba[3:], value)
 
 
 def to_picture(planes: Planes) -> Image:

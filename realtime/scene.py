@@ -13,9 +13,10 @@ import numpy as np
 from config.errors import SettingsError
 from config.schema import OutputSettings
 from realtime.avatar import Avatar
-from realtime.carry import MARGIN, Box, Carrier
+from realtime.carry import MARGIN, Box, Carrier, Ground, put_before
 from realtime.cutout import KEY
 from realtime.frame import Image
+from realtime.ground import ground_behind, person_before, with_rim
 from realtime.matte import Matte, foreground
 from realtime.scaling import placed, scaled
 
@@ -32,6 +33,9 @@ _REACH = 0.125
 """Of the square's side: pixels so far beyond the output are kept, to move in."""
 _SOFT = 0.06
 """Of the square's side: so softly a square without carrying, or a cut-off person, ends."""
+
+_RIM = 0.015
+"""Of the square's side: so far around the person what is behind him moves along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,13 @@ class Scene:
         matte: Matte | None = None,
         background: Image | None = None,
     ) -> None:
-        """``carries``: the engine moves pixels by a ``Carrier``. For another background than the
-        avatar's own: ``matte``, of the avatar's whole picture, and ``background`` where it is a
-        picture, of any size. Raises SettingsError where these networks cannot have another one."""
+        """``carries``: the engine moves pixels by a ``Carrier``. ``matte``: of the avatar's whole
+        picture; without it the avatar's own background moves as the network has it. For another
+        background it is needed, and ``background`` where that is a picture, of any size. Raises
+        SettingsError where these networks cannot have another one."""
         self.avatar, self.settings = avatar, settings
-        if matte is not None and not carries:
+        own = settings.background == "avatar"
+        if not own and not carries:
             raise SettingsError(
                 f"output.background={settings.background} needs networks that tell where each "
                 "pixel went, a bundle of the compact family; or take output.background=avatar"
@@ -112,32 +118,45 @@ class Scene:
         self.square = square
         """Where the network's square lies, output pixels."""
         # The whole picture shows: what moves has to fade into it.
-        whole = matte is not None or settings.compose == "place"
+        whole = not own or settings.compose == "place"
         fading = whole and carries
         region = square.grown(round(side * MARGIN)) if fading else square
         self._region = region.within(layout.picture if whole else frame)
         around = frame.grown(round(side * _REACH))
         here = frame.seen_from(around).part
         full = _whole(avatar)[0]
-        still = _put(full if matte is None else foreground(full, matte), layout, around)
-        cover: Matte | None = None
-        if matte is None:
-            self._ground = _backdrop(full if whole else avatar.image, *frame.size)
-            self._static = self._ground.copy()
+        cover = None if matte is None else _put(matte, layout, around)
+        ground: Image | None = None
+        if own:
+            still = _put(full, layout, around)
+            self._static = _backdrop(full if whole else avatar.image, *frame.size)
             if whole:
                 self._static[layout.picture.part] = still[here][layout.picture.part]
-        else:
-            cover = _ended(_put(matte, layout, around), layout, frame, around)
-            self._ground = _behind(background, settings)
-            self._static = mixed(still[here], self._ground, cover[here])
+            if cover is not None:
+                cover = with_rim(cover, side * _RIM)
+                behind = ground_behind(still, cover)
+                still, ground = person_before(still, cover, behind), behind[here]
+        elif matte is not None and cover is not None:
+            still = _put(foreground(full, matte), layout, around)
+            cover = _ended(cover, layout, frame, around)
+            ground = _behind(background, settings)
+            self._static = still[here].copy()
+            put_before(self._static, ground, cover[here])
         self._alpha = None
         if cover is not None and settings.background == "alpha":
             self._alpha = cover[here].copy()
         self.carrier: Carrier | None = None
         """For ``Engine.generate``; None: the engine's own does."""
-        if carries and (whole or side != avatar.image.shape[0]):
+        if carries and (whole or cover is not None or side != avatar.image.shape[0]):
             places = square.seen_from(around), self._region.seen_from(around)
-            self.carrier = Carrier(still, *places, matte=cover, fading=fading)
+            before = None
+            if cover is not None and ground is not None:
+                landmarks = None
+                if avatar.crop is not None and avatar.landmarks is not None:
+                    landmarks = avatar.crop.from_frame(avatar.landmarks)
+                shown = np.ascontiguousarray(ground[self._region.part])
+                before = Ground(cover, shown, landmarks)
+            self.carrier = Carrier(still, *places, ground=before, fading=fading)
         self._weights = _soft_edged(side) if whole and not carries else None
 
     def compose(self, result: Image) -> tuple[Image, Matte | None]:
@@ -145,10 +164,7 @@ class Scene:
         width) where the settings ask for it. ``result``: what the engine generated, with
         ``carrier`` where there is one."""
         place = self._region.part
-        matte = None
-        if self.carrier is not None:
-            matte = self.carrier.matte
-        else:
+        if self.carrier is None:
             part = self._region.seen_from(self.square).part
             result = scaled(result, *self.square.size)[part]
             if self._weights is not None:
@@ -156,23 +172,13 @@ class Scene:
                 result = np.asarray(
                     cv2.blendLinear(result, self._static[place], weights, 1 - weights), np.uint8
                 )
-        if matte is not None:
-            result = mixed(result, self._ground[place], matte)
         picture = self._static.copy()
         picture[place] = result
-        if self._alpha is None or matte is None:
+        if self._alpha is None or self.carrier is None:
             return picture, None
         alpha = self._alpha.copy()
-        alpha[place] = matte
+        alpha[place] = self.carrier.matte
         return picture, alpha
-
-
-def mixed(person: Image, background: Image, matte: Matte) -> Image:
-    """The person before the background, all of one size."""
-    cover = cv2.merge((matte, matte, matte))
-    front = cv2.multiply(person, cover, scale=1 / 255)
-    back = cv2.multiply(background, cv2.bitwise_not(cover), scale=1 / 255)
-    return np.asarray(cv2.add(front, back), np.uint8)
 
 
 def _whole(avatar: Avatar) -> tuple[Image, float, float, float]:

@@ -109,6 +109,7 @@ class TorchScriptEngine:
         return finish(
             {name: one.float().cpu().numpy().copy() for name, one in found.items()},
             carrier or self._carrier,
+            keypoints,
         )
 
     def run(self, graph: str, feeds: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from drawn_face import face
 
-from realtime.carry import Carrier
+from realtime.carry import Carrier, Ground
 
 RNG = np.random.default_rng(3)
 
@@ -88,3 +89,30 @@ def test_a_frame_allocates_little_more_than_its_picture() -> None:
         tracemalloc.stop()
     # The picture is 0.8 MB; each map in float at full size would be 1 or 2 MB more.
     assert peak < 2.5e6
+
+
+def test_a_head_that_moved_away_leaves_nothing_where_it_was() -> None:
+    y, x = np.mgrid[:256, :256]
+    head = np.where(np.hypot((x - 128) / 60, (y - 120) / 90) < 1, 255, 0).astype(np.uint8)
+    still = np.full((256, 256, 3), 200, np.uint8)
+    landmarks = (face((128, 128), 120) / 127.5 - 1).astype(np.float32)
+    ground = Ground(head, np.full((256, 256, 3), 20, np.uint8), landmarks)
+    carrier = Carrier(still, ground=ground)
+    # A flow that stands still, whatever the head does.
+    flow = [np.zeros(shape, np.float32) for shape in ((2, 64, 64), (3, 256, 256), (1, 256, 256))]
+    flow[2] += 1
+
+    def seen(shift: float) -> np.ndarray:
+        picture = carrier(*flow, landmarks + np.array([0, shift], np.float32))
+        assert (picture[carrier.matte == 0] == 20).all()
+        return carrier.matte.copy()
+
+    at_rest = carrier(*flow)
+    assert (seen(0.0) == head).all()
+    assert (carrier(*flow, landmarks) == at_rest).all()
+    lowered = seen(0.3)  # 38 pixels
+    assert lowered[33:55].max() == 0
+    assert (lowered[130:] == head[130:]).all()  # there a neck may be, or long hair
+    assert (lowered <= head).all()
+    raised = seen(-0.3)  # a head does not grow by it
+    assert (raised[60:] == head[60:]).all()

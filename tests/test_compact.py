@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: E402
 from drawn_face import face  # noqa: E402
 
 from models.avatar_encoder import HINTS  # noqa: E402
-from models.compact import VARIANTS, CompactModel  # noqa: E402
+from models.compact import SIDEWAYS, VARIANTS, CompactModel  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid, warp  # noqa: E402
 from models.head import HAIR, MEAN_SHAPE  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
@@ -171,6 +171,22 @@ def test_hair_nods_with_the_head_and_not_with_the_forehead(model: CompactModel) 
 def local_keypoints(value: torch.Tensor) -> Keypoints:
     """With the frames that the mean head as the template gives."""
     return Keypoints(value, local_affine(value, torch.from_numpy(MEAN_SHAPE[:, :2]).float()))
+
+
+@pytest.mark.parametrize(("name", "held"), [("temple_left", True), ("forehead", False)])
+def test_the_sides_of_a_face_rule_no_more_than_so_far(
+    model: CompactModel, name: str, held: bool
+) -> None:
+    avatar = model.keypoints(torch.from_numpy(face((128, 128), 120))[None] / 127.5 - 1)
+    driving = model.keypoints(torch.from_numpy(face((134, 140), 120))[None] / 127.5 - 1)
+    small = torch.zeros(1, 3 + HINTS, 64, 64)
+    flows = []
+    for wanted in (SIDEWAYS, 8.0):
+        motion = copy.deepcopy(model.motion)
+        with torch.no_grad():
+            motion.heads.bias[2 + INDEX[name]] = wanted  # after background and hair
+            flows.append(motion(small, avatar, driving)[0])
+    assert bool((flows[0] == flows[1]).all()) == held
 
 
 def test_without_motion_unpainted_pixels_are_the_avatars_own(model: CompactModel) -> None:

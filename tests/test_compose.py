@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -197,6 +198,23 @@ def test_a_pictures_own_transparency_is_the_matte() -> None:
     assert matte_of(shown) is shown.matte
     with pytest.raises(SettingsError, match="avatar bare has no picture to cut a person out of"):
         matte_of(Avatar("bare", shown.image))
+
+
+def test_a_person_is_told_from_his_background_where_there_are_landmarks() -> None:
+    whole = replace(avatar(), matte=None)
+    for carries, shown, told in (
+        (True, avatar(), True),
+        (True, whole, True),
+        (True, replace(whole, full=None, crop=None, landmarks=None), False),
+        (False, whole, False),
+    ):
+        composer = Composer(output(), carries=carries)
+        composer.show(shown)
+        carrier = composer.scene.carrier
+        if carrier is not None:
+            still, paint = np.zeros((2, 64, 64), np.float32), np.zeros((3, 64, 64), np.float32)
+            carrier(still, paint, np.ones((1, 64, 64), np.float32))
+        assert (carrier is not None and carrier.matte.min() == 0) == told
 
 
 def test_cutting_out_gives_the_persons_colours_and_the_label_back() -> None:

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from config.errors import BundleError
-from realtime.finder import WEIGHTS, Finder
+from realtime.finder import Finder
 from realtime.performer import Appearance, Moment, draw
 
 
@@ -78,17 +77,6 @@ def test_plain_and_noisy_pictures_hold_nobody(finder: Finder) -> None:
         np.full((9, 13, 3), 120, np.uint8),
     ):
         assert finder.find(image, 40) == []
-
-
-def test_a_changed_or_missing_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="cannot be read"):
-        Finder(tmp_path / "finder.onnx")
-    changed = bytearray(WEIGHTS.read_bytes())
-    changed[5000] ^= 1
-    (tmp_path / "finder.onnx").write_bytes(changed)
-    (tmp_path / "finder.sha256").write_text(WEIGHTS.with_suffix(".sha256").read_text())
-    with pytest.raises(BundleError, match="was changed"):
-        Finder(tmp_path / "finder.onnx")
 
 
 def test_the_network_learns_scenes_by_heart_and_runs_in_opencv_as_in_torch(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from drawing import texture
 from drawing.appearance import Appearance
 from drawing.moment import Moment
 from drawing.sitter import Sitter, View
+from realtime.crop import Crop
 from realtime.frame import Image
-from realtime.matte import foreground, guided, person_matte
+from realtime.matte import WINDOW, foreground, guided, person_matte
 from realtime.portraits import PORTRAITS
 
 SIDE = 384
@@ -56,6 +57,26 @@ def test_only_what_is_around_the_face_is_looked_at() -> None:
     assert matte.shape == (SIDE, 5 * SIDE)
     assert not matte[:, 3 * SIDE :].any()
     assert matte[:, :SIDE].any()
+
+
+def test_a_body_goes_on_below_what_the_network_is_given() -> None:
+    look = PORTRAITS["henrik"][0]
+    sitter, moment = Sitter(look), Moment()
+    view = View(600, 900, 50, 300, 200)
+    tall = float(np.ptp(sitter.truth(moment, view).landmarks[:, 1]))
+    view = View(600, 900, 50 * 130 / tall, 300, 200)
+    marks = sitter.truth(moment, view).landmarks.astype(np.float32)
+    window = Crop.around(marks).scaled(WINDOW)
+    assert window.cy + window.side / 2 < 450
+    picture = texture.backdrop(look, 600, 900)
+    sitter.draw(picture, moment, view, detail=1.0)
+    # His jacket goes on to the lower edge.
+    bottom = round(window.cy + 0.29 * window.side)
+    picture[bottom:, 180:420] = picture[bottom - 4, 210]
+    found = person_matte(picture, marks) > 127
+    assert found[500:880, 200:400].mean() > 0.95
+    assert found[500:880, :160].mean() < 0.05
+    assert found[500:880, 440:].mean() < 0.05
 
 
 def test_an_edge_is_drawn_where_the_picture_has_it() -> None:

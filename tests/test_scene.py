@@ -7,10 +7,10 @@ import pytest
 from config.errors import SettingsError
 from config.schema import OutputSettings
 from realtime.avatar import Avatar
-from realtime.carry import MARGIN
+from realtime.carry import MARGIN, put_before
 from realtime.crop import Crop
 from realtime.frame import Image
-from realtime.scene import Scene, lay_out, mixed
+from realtime.scene import Scene, lay_out
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -218,6 +218,45 @@ def test_green_stands_behind_the_person_and_moves_with_him() -> None:
     assert xs.mean() == pytest.approx(middle - 0.3 * 100, abs=4)
 
 
+def barred(moving: tuple[int, int, int] = (230, 180, 150)) -> tuple[Avatar, np.ndarray, Image]:
+    """A disc for a head before upright bars, its matte, and the wall alone."""
+    wall = np.full((400, 600, 3), 190, np.uint8)
+    wall[:, ::40] = wall[:, 1::40] = wall[:, 2::40] = 20
+    matte = disc(400, 600, 300, 200, 60)
+    full = wall.copy()
+    full[matte > 0] = moving
+    return in_picture(full, 300, 200, 200, size=256), matte, wall
+
+
+@pytest.mark.parametrize("compose", ["fit", "crop", "place"])
+def test_lines_behind_the_person_stay_straight_while_he_moves(compose: str) -> None:
+    avatar, matte, wall = barred()
+    settings = output(600, 400, compose=compose)
+    scene = Scene(avatar, settings, carries=True, matte=matte)
+    still, moved = composed(scene).astype(int), composed(scene, 0.2).astype(int)
+    alike = Scene(in_picture(wall, 300, 200, 200, size=256), settings, carries=True)
+    bars = composed(alike).astype(int)
+    dark = bars.max(-1) < 60
+    person = (moved[..., 0] - moved[..., 2] > 40) | (still[..., 0] - still[..., 2] > 40)
+    near = cv2.dilate(person.astype(np.uint8), np.ones((51, 51), np.uint8)) > 0
+    assert person.any()
+    assert (dark & ~near).sum() > 500
+    assert np.abs(moved - still)[~near].max() <= 2
+    without = Scene(avatar, settings, carries=True)
+    bent = np.abs(composed(without, 0.2).astype(int) - composed(without))[~near]
+    assert bent.max() > 100  # as the network has it
+
+
+def test_a_still_person_before_his_own_background_is_the_picture() -> None:
+    avatar, matte, _ = barred()
+    settings = output(600, 400, compose="place")
+    expected = composed(Scene(avatar, settings, carries=True)).astype(int)
+    found = composed(Scene(avatar, settings, carries=True, matte=matte)).astype(int)
+    off = np.abs(found - expected)
+    assert off.max() < 40  # where a bar ends at him: colours cannot be darker than black
+    assert off.mean() < 0.05
+
+
 def test_alpha_is_the_matte_before_green() -> None:
     full = np.full((400, 600, 3), (230, 180, 150), np.uint8)
     matte = disc(400, 600, 300, 200, 60)
@@ -272,4 +311,5 @@ def test_mixing_follows_the_matte() -> None:
     person, wall = np.full((2, 3, 3), 200, np.uint8), np.full((2, 3, 3), 100, np.uint8)
     matte = np.array([[0, 128, 255], [255, 64, 0]], np.uint8)
     expected = 100 + 100 * (matte.astype(float) / 255)
-    assert np.abs(mixed(person, wall, matte)[..., 0] - expected).max() <= 1
+    put_before(person, wall, matte)
+    assert np.abs(person[..., 0] - expected).max() <= 1

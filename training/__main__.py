@@ -20,6 +20,7 @@ from config.schema import TrackingSettings
 from models.compact import VARIANTS, CompactModel
 from realtime.face import open_tracker
 from realtime.finder import WEIGHTS
+from realtime.matte import WEIGHTS as MATTE_WEIGHTS
 from training import pairs
 from training.data import Clip, Portraits, load_clips, load_portraits
 from training.drawn import drawn_clips
@@ -28,11 +29,12 @@ from training.finder import People, train_finder, write_finder
 from training.generator import mean_face, student, train_generator, widened, with_lids
 from training.keypoints import Faces, evaluate_detector, gather, train_detector
 from training.loop import Schedule
-from training.matte import mattes
+from training.matte import gather as gather_sitters
+from training.matte import mattes, train_matte, write_matte
 from training.personal import LEARNING_RATE, fine_tune, read_person
 from training.weights import DEFAULT_WEIGHTS, NAME, load, read_model, write_weights
 
-STAGES = "detector", "eyes", "generator", "lids", "bundle", "finder", "avatar"
+STAGES = "detector", "eyes", "generator", "lids", "bundle", "finder", "matte", "avatar"
 DRAWN = (300, 10)
 """Drawn people, and frames of each."""
 NETWORK = "model.pt"
@@ -81,6 +83,8 @@ def main(argv: list[str] | None = None) -> int:
                 _bundle(arguments)
             case "finder":
                 _finder(arguments)
+            case "matte":
+                _matte(arguments)
             case "avatar":
                 _avatar(arguments)
     except PuppetcamError as error:
@@ -215,6 +219,18 @@ def _finder(arguments: argparse.Namespace) -> None:
     )
     network = train_finder(people, arguments.run / "finder", _schedule(arguments))
     write_finder(network.cpu(), arguments.output or WEIGHTS.parent)
+
+
+def _matte(arguments: argparse.Namespace) -> None:
+    sitters = gather_sitters(
+        load_portraits(_given(arguments, "portraits")),
+        load_clips(_given(arguments, "clips")),
+        arguments.run / "sitters.npy",
+    )
+    network = train_matte(
+        sitters, arguments.run / "matte", _schedule(arguments), arguments.start_from
+    )
+    write_matte(network.cpu(), arguments.output or MATTE_WEIGHTS.parent)
 
 
 def _avatar(arguments: argparse.Namespace) -> None:

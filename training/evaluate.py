@@ -15,8 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from config.errors import AvatarError, SourceError
-from config.schema import Settings, TrackingSettings
+from config.schema import OutputSettings, Settings, TrackingSettings
+from models.keypoints import Keypoints
 from realtime.avatar import Avatar
+from realtime.carry import Carrier
+from realtime.compose import Composer
 from realtime.crop import Crop
 from realtime.engine import Engine
 from realtime.face import open_tracker
@@ -191,15 +194,29 @@ def _median(values: Sequence[Any]) -> Any:
 
 def _copies(driver: Driver, engine: Engine, sampling: Sampling) -> list[Image]:
     """The clip made again from its first frame, every measured frame."""
-    results = []
+    results: list[Image] = []
+    carrier: Carrier | None = None
     frames = itertools.islice(frames_of(driver.path, sampling), 0, None, sampling.every)
     for number, frame in enumerate(frames):
         picture = driver.view.cut(frame.image, engine.bundle.output_size)
         if number == 0:
             engine.set_avatar(picture)
         keypoints = still_keypoints(engine.keypoints, picture, engine.bundle)
-        results.append(_at_size(engine.generate(keypoints)))
+        if number == 0 and engine.bundle.family == "compact":
+            carrier = _carrier(picture, keypoints)
+        results.append(_at_size(engine.generate(keypoints, carrier)))
     return results
+
+
+def _carrier(picture: Image, keypoints: Keypoints) -> Carrier | None:
+    """What moves an avatar's pixels in a run."""
+    square = Crop.whole(picture)
+    landmarks = square.to_frame(keypoints.value)
+    avatar = Avatar("", picture, full=picture, crop=square, landmarks=landmarks)
+    side = picture.shape[0]
+    composer = Composer(OutputSettings(width=side, height=side), carries=True)
+    composer.show(avatar)
+    return composer.scene.carrier
 
 
 def _driven(

@@ -44,7 +44,7 @@ class People:
 def scene(people: People, rng: Rng) -> tuple[NDArray[np.float32], list[tuple[float, float, float]]]:
     """A picture (3, 128, 160) float32 RGB 0..1 and its faces: x, y of the middle and height of the
     landmarks' box, pixels."""
-    canvas = _backdrop(people, rng)
+    canvas = clutter(people.portraits.images, (WIDTH, HEIGHT), rng)
     faces: list[tuple[float, float, float]] = []
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.12, 0.58, 0.2, 0.1]))):
         image, points, alpha = _person(people, rng)
@@ -68,7 +68,7 @@ def scene(people: People, rng: Rng) -> tuple[NDArray[np.float32], list[tuple[flo
         middle, tall = (low + high) / 2, float(high[1] - low[1])
         if 0 <= middle[0] < WIDTH and 0 <= middle[1] < HEIGHT:
             faces.append((float(middle[0]), float(middle[1]), tall))
-    return _as_webcam(canvas / np.float32(255), rng), faces
+    return as_webcam(canvas / np.float32(255), rng), faces
 
 
 def _person(people: People, rng: Rng) -> tuple[Picture, Points, NDArray[np.float32]]:
@@ -94,23 +94,25 @@ def _person(people: People, rng: Rng) -> tuple[Picture, Points, NDArray[np.float
     return image, points, alpha
 
 
-def _backdrop(people: People, rng: Rng) -> NDArray[np.float32]:
-    """Walls, things, clothes: corners and lower ends of portraits, enlarged, noise and shapes."""
-    canvas = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+def clutter(images: NDArray[np.uint8], size: tuple[int, int], rng: Rng) -> NDArray[np.float32]:
+    """Walls, things, clothes: corners and lower ends of portraits, enlarged, noise and shapes.
+    ``size``: width and height; (H, W, 3), 0..255."""
+    width, height = size
+    canvas = np.zeros((height, width, 3), np.float32)
     canvas[:] = rng.uniform(0, 255, 3)
     for _ in range(int(rng.integers(1, 6))):
-        image = people.portraits.images[int(rng.integers(len(people.portraits.images)))]
+        image = images[int(rng.integers(len(images)))]
         side = int(rng.integers(24, 60))
         # The upper corners and the bottom edge: no face reaches there.
         y = 0 if rng.random() < 0.6 else image.shape[0] - side // 2
         x = int(rng.choice([0, image.shape[1] - side]))
         part = image[y : y + side, x : x + side]
-        w, h = int(rng.integers(30, WIDTH + 1)), int(rng.integers(30, HEIGHT + 1))
-        x0, y0 = int(rng.integers(0, WIDTH - w + 1)), int(rng.integers(0, HEIGHT - h + 1))
+        w, h = int(rng.integers(30, width + 1)), int(rng.integers(30, height + 1))
+        x0, y0 = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
         canvas[y0 : y0 + h, x0 : x0 + w] = cv2.resize(part, (w, h))
     for _ in range(int(rng.integers(0, 6))):
         colour = tuple(float(c) for c in rng.uniform(0, 255, 3))
-        one, two = rng.integers(-20, WIDTH + 20, (2, 2))
+        one, two = rng.integers(-20, width + 20, (2, 2))
         if rng.random() < 0.5:
             cv2.ellipse(
                 canvas, one.tolist(), np.abs(two // 3 + 1).tolist(), float(rng.uniform(0, 180)),
@@ -123,7 +125,7 @@ def _backdrop(people: People, rng: Rng) -> NDArray[np.float32]:
     return canvas
 
 
-def _as_webcam(picture: NDArray[Any], rng: Rng) -> NDArray[np.float32]:
+def as_webcam(picture: NDArray[Any], rng: Rng) -> NDArray[np.float32]:
     """Light, colour, blur and noise. (H, W, 3) 0..1 -> (3, H, W)."""
     x: NDArray[Any] = picture * rng.uniform(0.8, 1.2, 3)
     if rng.random() < 0.25:  # a dim room

@@ -1,8 +1,10 @@
-"""An independent landmarker to measure with: MediaPipe FaceMesh, in an environment of its own.
+"""MediaPipe in an environment of its own: an independent landmarker to measure with, FaceMesh, and
+a teacher of mattes, Selfie Segmentation.
 
-The networks that are measured were trained on its landmarks, but it shares no code and no weights
-with them. It cannot live beside puppetcam: it needs numpy < 2. So ``install`` makes a virtual
-environment in the cache folder, and ``Landmarker`` talks to ``training/face_mesh.py`` there.
+The networks that are measured were trained on the landmarker's landmarks, but it shares no code and
+no weights with them. MediaPipe cannot live beside puppetcam: it needs numpy < 2. So ``install``
+makes a virtual environment in the cache folder, and ``Landmarker`` talks to
+``training/face_mesh.py`` there, ``Segmenter`` to ``training/selfie.py``.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -36,7 +39,6 @@ _NEEDED = (
     *("matplotlib", "opencv-python-headless<5"),
 )
 _COMPLETE = "complete"
-_SCRIPT = Path(__file__).with_name("face_mesh.py")
 
 
 def environment() -> Path:
@@ -67,22 +69,26 @@ def install(report: Callable[[str], object]) -> None:
     (folder / _COMPLETE).touch()
 
 
-class Landmarker:
-    """The landmarker, running. A context: leaving it ends the program behind it."""
+class _Program:
+    """A program of that environment, running. A context: leaving it ends the program."""
+
+    script: str
+    """Its file, beside this one."""
+    purpose: str
 
     def __init__(self) -> None:
         """Starts it. Raises MissingPackageError where it is not installed, EngineError."""
         if not is_installed():
             raise MissingPackageError(
-                f"{NAME}, which measures, is not installed; with --install-landmarker pip puts it "
-                f"into {environment()} ({DISK_MB} MB)"
+                f"{NAME}, which {self.purpose}, is not installed; with puppetcam evaluate "
+                f"--install-landmarker pip puts it into {environment()} ({DISK_MB} MB)"
             )
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close
         # PYTHONPATH would bring the modules of this Python's packages over there.
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         try:
             self._process = subprocess.Popen(
-                [str(_python_in(environment())), str(_SCRIPT)],
+                [str(_python_in(environment())), str(Path(__file__).with_name(self.script))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
@@ -94,28 +100,19 @@ class Landmarker:
                 f"{NAME} does not start: {error.strerror}; delete {environment()} and install anew"
             ) from error
 
-    def film(self, images: Iterable[Image]) -> Mesh:
-        """The face of each picture of one film, in order: (T, 478, 3) float32, pixels.
-
-        Pictures are (H, W, 3) uint8 RGB. x right, y down, whole numbers at pixel centres; z away
-        from the camera, on the same scale; not a number where no face is found. Raises EngineError.
-        """
-        self._ask(0, 0, b"")
-        found = [self._ask(image.shape[0], image.shape[1], image.tobytes()) for image in images]
-        return np.array(found, np.float32).reshape(-1, POINTS, 3)
-
-    def _ask(self, height: int, width: int, pixels: bytes) -> Mesh:
+    def _ask(self, height: int, width: int, pixels: bytes, length: int) -> bytes:
+        """The ``length`` bytes that it answers to a picture."""
         process, answer = self._process, b""
         if process.stdin and process.stdout and process.poll() is None:
             try:
                 process.stdin.write(struct.pack("<ii", height, width) + pixels)
                 process.stdin.flush()
-                answer = process.stdout.read(POINTS * 3 * 4)
+                answer = process.stdout.read(length)
             except OSError:  # it has ended
                 answer = b""
-        if len(answer) < POINTS * 3 * 4:
+        if len(answer) < length:
             raise EngineError(f"{NAME} ended: {self._last_words()}")
-        return np.frombuffer(answer, "<f4").reshape(POINTS, 3).astype(np.float32)
+        return answer
 
     def _last_words(self) -> str:
         self._said.seek(0)
@@ -133,11 +130,45 @@ class Landmarker:
         self._process.wait()
         self._said.close()
 
-    def __enter__(self) -> "Landmarker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Landmarker(_Program):
+    """The landmarker."""
+
+    script = "face_mesh.py"
+    purpose = "measures"
+
+    def film(self, images: Iterable[Image]) -> Mesh:
+        """The face of each picture of one film, in order: (T, 478, 3) float32, pixels.
+
+        Pictures are (H, W, 3) uint8 RGB. x right, y down, whole numbers at pixel centres; z away
+        from the camera, on the same scale; not a number where no face is found. Raises EngineError.
+        """
+        self._face(0, 0, b"")
+        found = [self._face(image.shape[0], image.shape[1], image.tobytes()) for image in images]
+        return np.array(found, np.float32).reshape(-1, POINTS, 3)
+
+    def _face(self, height: int, width: int, pixels: bytes) -> Mesh:
+        answer = self._ask(height, width, pixels, POINTS * 3 * 4)
+        return np.frombuffer(answer, "<f4").reshape(POINTS, 3).astype(np.float32)
+
+
+class Segmenter(_Program):
+    """The teacher of mattes."""
+
+    script = "selfie.py"
+    purpose = "tells people from what is behind them"
+
+    def matte(self, image: Image) -> Image:
+        """(H, W, 3) uint8 RGB -> (H, W) uint8, 255 where the person is. Raises EngineError."""
+        height, width = image.shape[:2]
+        answer = self._ask(height, width, image.tobytes(), height * width)
+        return np.frombuffer(answer, np.uint8).reshape(height, width)
 
 
 def _python() -> str:
