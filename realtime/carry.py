@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from models.head import hair_plane
 from realtime.frame import Image
+from realtime.ground import distance
 
 NETWORK_SIDE = 256
 """Pixels between whose first and last centre displacements count as -1..1."""
 MARGIN = 0.25
 """Where motion fades out, it does so within this part of the square's side beyond the square."""
 
-_SLACK = 0.04
+_SLACK = 0.025
 """Of the square's side: so far from where the solid head has it hair may be."""
 _BROWS, _EYES = -0.3, -0.1
 """Heights on the head in widths of a face, see ``models.head``: hair is above the first, and below
@@ -116,7 +117,7 @@ class Carrier:
         to the square's border.
         """
         height, width = still.shape[:2]
-        self._still = still
+        self._still = still if ground is None else np.dstack([still, ground.matte])
         self._square = square or Box(0, 0, width, height)
         self._region = region or self._square
         self._ground = ground
@@ -127,6 +128,7 @@ class Carrier:
         self._margin = round(side * MARGIN) if fading else 0
         # From -1..1 over the network's pixel centres to pixels of this picture.
         self._scale = np.float32((NETWORK_SIDE - 1) / NETWORK_SIDE * side / 2)
+        self._slack = np.float32(side * _SLACK)
         self._centre = np.array([self._square.left, self._square.top]) + (side - 1) / 2
         # New memory costs more than the work in it: 400 pages a buffer and frame.
         field = self._square.grown(self._margin)
@@ -138,6 +140,7 @@ class Carrier:
         shape = tuple(reversed(self._region.size))
         self.matte = np.full(shape, 255, np.uint8)
         """The person in the last result, (h, w) uint8; all of it without a ground."""
+        self._both = np.empty((*shape, 4) if ground else 0, np.uint8)
         self._cover = np.empty((*shape, 3) if ground else 0, np.uint8)
         self._head = None
         if ground is not None and ground.landmarks is not None:
@@ -159,7 +162,13 @@ class Carrier:
         (48, 2): what the network was told, -1..1.
         """
         self._aim(displacement)
-        carried = self._moved(self._still)
+        none, edge = np.empty(0), cv2.BORDER_REPLICATE
+        to = None if self._ground is None else self._both
+        moved = cv2.remap(self._still, self._source, none, cv2.INTER_LINEAR, to, edge)
+        if self._ground is not None:
+            cv2.extractChannel(moved, 3, self.matte)
+            moved = cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB)
+        carried = np.asarray(moved, np.uint8)
         # Paint is weighed before it is enlarged, and the blend done in uint8: a quarter of the
         # time of weights in float at full size, and at most 1 of 255 away from it.
         share = 1 - alpha
@@ -177,10 +186,8 @@ class Carrier:
         cv2.multiply(inner, self._keep_rgb, dst=inner, scale=1 / 255)
         cv2.add(inner, self._paint[part], dst=inner)
         if self._ground is not None:
-            self._moved(self._ground.matte, self.matte)
             if landmarks is not None and self._head is not None:
-                moved = _Head.of(landmarks, self._scale, self._centre)
-                cv2.min(self.matte, self._room_now(self._head, moved), dst=self.matte)
+                self._leave_nothing(self._head, _Head.of(landmarks, self._scale, self._centre))
             put_before(carried, self._ground.image, self.matte, self._cover)
         return carried
 
@@ -201,27 +208,26 @@ class Carrier:
         """Where the person may be, in the still, as far as his head tells: above the eyes where the
         matte has him, or near. The flow is of the head there; beside it, it stands still, and would
         show the hair where it was before."""
-        reach = round(self._square.size[0] * _SLACK)
-        brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+        near = 1.5 - distance(matte) / self._slack
         ys, xs = np.ogrid[: matte.shape[0], : matte.shape[1]]
-        across, down = np.linalg.inv(head.axes)[1]
+        across, down = np.linalg.pinv(head.axes)[1]
         height = (xs - head.origin[0]) * across + (ys - head.origin[1]) * down
-        below = np.clip((height - _BROWS) / (_EYES - _BROWS), 0, 1)
-        return np.asarray(cv2.max(cv2.dilate(matte, brush), (below * 255).astype(np.uint8)))
+        below = (height - _BROWS) / (_EYES - _BROWS)
+        return np.asarray(np.clip(np.maximum(near, below), 0, 1) * 255, np.uint8)
 
-    def _room_now(self, head: "_Head", moved: "_Head") -> NDArray[np.uint8]:
-        """That room, gone along with the head: (h, w) of the region."""
-        back = head.axes @ np.linalg.inv(moved.axes)  # from where he is to where the avatar has it
-        corner = np.array([self._region.left, self._region.top])
+    def _leave_nothing(self, head: "_Head", moved: "_Head") -> None:
+        """Take away from the matte what is beyond that room, gone along with the head."""
+        # From where he is to where the avatar has it; a face in one point leads nowhere.
+        back = head.axes @ np.linalg.pinv(moved.axes)
+        box = self._region
+        corner = np.array([box.left, box.top])
         move = np.column_stack([back, head.origin + back @ (corner - moved.origin)])
+        ends = np.array([[x, y, 1] for x in (0, box.size[0]) for y in (0, box.size[1])])
+        if np.abs(ends @ move.T - ends[:, :2] - corner).max() < self._slack / 2:
+            return  # it would take nothing
         flags, edge = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
-        found = cv2.warpAffine(self._room, move, self._region.size, flags=flags, borderMode=edge)
-        return np.asarray(found, np.uint8)
-
-    def _moved(self, picture: NDArray[np.uint8], to: NDArray[np.uint8] | None = None) -> Image:
-        none, edge = np.empty(0), cv2.BORDER_REPLICATE
-        moved = cv2.remap(picture, self._source, none, cv2.INTER_LINEAR, to, edge)
-        return np.asarray(moved, np.uint8)
+        room = cv2.warpAffine(self._room, move, box.size, flags=flags, borderMode=edge)
+        cv2.min(self.matte, room, dst=self.matte)
 
 
 def put_before(

@@ -109,12 +109,11 @@ class Composer:
 
     def _make(self, avatar: Avatar, settings: OutputSettings) -> Scene:
         with self._making:
-            own = settings.background == "avatar"
+            background = self._read(settings.background)
             # Without a matte the avatar's own background moves along; other ones need it.
             matte = None
-            if not own or (self._carries and _can_be_cut_out(avatar)):
+            if settings.background != "avatar" or (self._carries and _can_be_cut_out(avatar)):
                 matte = self._matte(avatar)
-            background = self._read(settings.background)
             return Scene(
                 avatar, settings, carries=self._carries, matte=matte, background=background
             )
@@ -154,7 +153,7 @@ def matte_of(avatar: Avatar) -> Matte:
 
 
 def _can_be_cut_out(avatar: Avatar) -> bool:
-    return avatar.matte is not None or avatar.landmarks is not None
+    return avatar.matte is not None or (avatar.full is not None and avatar.landmarks is not None)
 
 
 def _essence(settings: OutputSettings) -> OutputSettings:

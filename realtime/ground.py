@@ -7,6 +7,7 @@ around him, once.
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from realtime.frame import Image
 from realtime.matte import Matte
@@ -25,11 +26,17 @@ _LEAST = 0.1
 def with_rim(matte: Matte, width: float) -> Matte:
     """The person, as far as he is likely, and ever less of what lies ``width`` pixels around him:
     hairs that the matte lacks and his shade move along, and leave no outline behind."""
-    reach = max(1, round(width))
     sure = np.clip((matte.astype(np.float32) - _UNLIKELY) * _STEEPER, 0, 255).astype(np.uint8)
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
-    wide = cv2.dilate(sure, brush)
-    return np.asarray(cv2.max(cv2.blur(wide, (2 * reach + 1,) * 2), sure), np.uint8)
+    around = 1.5 - distance(sure) / np.float32(max(width, 1.0))
+    return np.asarray(np.maximum(sure, np.clip(around, 0, 1) * 255), np.uint8)
+
+
+def distance(matte: Matte) -> NDArray[np.float32]:
+    """How far each pixel is from the person, in pixels."""
+    nobody = np.asarray(matte < 128, np.uint8)
+    if nobody.all():
+        return np.full(matte.shape, np.inf, np.float32)
+    return np.asarray(cv2.distanceTransform(nobody, cv2.DIST_L2, 3), np.float32)
 
 
 def ground_behind(picture: Image, matte: Matte) -> Image:

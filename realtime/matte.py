@@ -31,8 +31,8 @@ _FACE = 128
 """Height of the face, forehead to chin, in the copy that is cut out, pixels."""
 _SIDE = 384
 """Longer side of that copy at most."""
-_FINER = 2.0
-"""The edge is fitted at this many times that size at most: hairs are thin."""
+_REACH = 2
+"""Pixels of that copy, each way, over which its edge is fitted to the picture's."""
 _SURE = 0.9
 """What the network believes of pixels that GrabCut does not ask about again."""
 _ENDS = 0.06
@@ -61,17 +61,12 @@ def person_matte(picture: Image, landmarks: Points) -> Matte:
     found = cv2.remap(belief, across, down, cv2.INTER_LINEAR, borderMode=edge)
     person = np.asarray(found, np.float32)
     told = np.minimum.outer(_depth(ys), _depth(xs))
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     if told.min() < 1:
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         seeds = _seeds(person, told, (landmarks - corner) * np.float32(scale))
         beyond = (_grab(_hues(small), seeds) & 1).astype(np.float32)
         person = person * told + beyond * (1 - told)
-    finer = min(_FINER, 1 / scale)
-    fine = round(size[0] * finer), round(size[1] * finer)
-    guide = np.asarray(cv2.resize(picture, fine, interpolation=cv2.INTER_AREA), np.uint8)
-    rough = np.asarray(cv2.resize(person, fine), np.float32)
-    fitted = guided(picture, guide, rough, max(2, round(1.5 * finer)))
-    fitted = np.clip((fitted - 0.1) / 0.8, 0, 1)
+    fitted = np.clip((guided(picture, small, person, _REACH) - 0.1) / 0.8, 0, 1)
     matte[part] = np.asarray(fitted * 255 + 0.5, np.uint8)
     return matte
 

@@ -37,6 +37,9 @@ _SOFT = 0.06
 _RIM = 0.015
 """Of the square's side: so far around the person what is behind him moves along."""
 
+_HEAD = 0.26
+"""Of the square's side: radius of a head's upper end, with its hair."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -107,7 +110,7 @@ class Scene:
         SettingsError where these networks cannot have another one."""
         self.avatar, self.settings = avatar, settings
         own = settings.background == "avatar"
-        if not own and not carries:
+        if not own and (matte is None or not carries):
             raise SettingsError(
                 f"output.background={settings.background} needs networks that tell where each "
                 "pixel went, a bundle of the compact family; or take output.background=avatar"
@@ -133,8 +136,9 @@ class Scene:
             if whole:
                 self._static[layout.picture.part] = still[here][layout.picture.part]
             if cover is not None:
-                cover = with_rim(cover, side * _RIM)
-                behind = ground_behind(still, cover)
+                behind = ground_behind(still, with_rim(cover, side * _RIM))
+                top = layout.picture.top - around.top
+                cover = with_rim(_domed(cover, top, side * _HEAD), side * _RIM)
                 still, ground = person_before(still, cover, behind), behind[here]
         elif matte is not None and cover is not None:
             still = _put(foreground(full, matte), layout, around)
@@ -205,6 +209,21 @@ def _put(picture: Image, layout: Layout, around: Box) -> Image:
     """The whole picture, or its matte, as it lies in the output, seen in ``around``."""
     left, top = layout.left - around.left, layout.top - around.top
     return placed(picture, layout.scale, left, top, *around.size)
+
+
+def _domed(cover: Matte, top: int, radius: float) -> Matte:
+    """The matte of a picture that begins at row ``top``; above, where a repeated edge would be a
+    column of hair, a head that it cuts off is as high as one of that radius."""
+    cover = cover.copy()
+    cut = np.flatnonzero(cover[top] > 127)
+    cover[:top] = 0
+    if top and cut.size:
+        half = (cut[-1] - cut[0] + 1) / 2
+        high = max(radius - np.sqrt(max(radius**2 - half**2, 0)), 1)
+        ys, xs = np.ogrid[-top:0, : cover.shape[1]]
+        outwards = np.hypot((xs - (cut[0] + cut[-1]) / 2) / half, ys / high)
+        cover[:top] = np.clip((1 - outwards) * high, 0, 1) * 255
+    return cover
 
 
 def _ended(cover: Matte, layout: Layout, frame: Box, around: Box) -> Matte:

@@ -257,6 +257,25 @@ def test_a_still_person_before_his_own_background_is_the_picture() -> None:
     assert off.mean() < 0.05
 
 
+@pytest.mark.parametrize("wide", [40, 160])
+def test_a_head_that_the_pictures_edge_cuts_off_ends_in_a_dome(wide: int) -> None:
+    full = np.full((200, 200, 3), 200, np.uint8)
+    matte = np.zeros((200, 200), np.uint8)
+    matte[:150, 100 - wide // 2 : 100 + wide // 2] = 255
+    full[matte > 0] = (60, 30, 20)
+    avatar = in_picture(full, 99.5, 99.5, 199, size=128)
+    scene = Scene(avatar, output(200, 200), carries=True, matte=matte)
+    lowered = np.zeros((2, 64, 64), np.float32)
+    lowered[1] -= 0.2  # 20 pixels: more than a narrow dome is high, less than a wide one
+    picture = scene.compose(scene.carrier(lowered, *motion()[1:]))[0]  # type: ignore[misc]
+    head = picture[..., 0] < 130
+    assert head[60, 100]
+    assert head[19, 100]
+    assert not head[1, 100 - wide // 2]
+    assert head[1, 100] == (wide == 160)
+    assert head[20].sum() == pytest.approx(wide, abs=8)
+
+
 def test_alpha_is_the_matte_before_green() -> None:
     full = np.full((400, 600, 3), (230, 180, 150), np.uint8)
     matte = disc(400, 600, 300, 200, 60)
