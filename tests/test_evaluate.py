@@ -32,7 +32,7 @@ from training.driver import (
     other_person,
 )
 from training.evaluate import ClipMeasures, measure, medians
-from training.landmarker import Landmarker
+from training.landmarker import Landmarker, Segmenter
 from training.measures import MOVEMENTS, follow, movements
 
 INSTALLED = landmarker.is_installed()
@@ -302,3 +302,16 @@ def test_the_command_measures_and_draws_a_sheet(
     picture = cv2.imread(str(sheet))
     assert picture is not None
     assert picture.shape == (2 * (3 * 192 + 16), 7 * 192, 3)
+
+
+@needs_landmarker
+def test_the_segmenter_tells_the_performer_from_his_room() -> None:
+    picture, truth = perform(3.0)
+    with Segmenter() as teacher:
+        matte = teacher.matte(picture)
+        mirrored = teacher.matte(np.ascontiguousarray(picture[:, ::-1]))
+    assert matte.shape == picture.shape[:2]
+    x, y = truth.landmarks.mean(0).astype(int)
+    assert matte[y - 20 : y + 20, x - 20 : x + 20].min() > 200
+    assert matte[:20, :20].max() < 100
+    assert np.abs(matte[:, ::-1].astype(int) - mirrored).max() <= 1  # it looks both ways

@@ -4,7 +4,6 @@ Scenes have 160 x 128 pixels, so a face of 40 pixels in a 640 pixel wide video h
 dark, noisy and tilted as webcams' are, with none to three faces, some of them cut by the edge.
 """
 
-import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from models.finder import STRIDE, UNIT_PX, FaceFinder
 from realtime.finder import Finder
 from training.data import Clip, Portraits
 from training.loop import Schedule, train
+from training.weights import write_shipped
 
 WIDTH, HEIGHT = 160, 128
 LEAST_PX, MOST_PX = 8.0, 100.0
@@ -203,15 +203,8 @@ def train_finder(people: People, run: Path, schedule: Schedule, batch_size: int 
 
 def write_finder(network: FaceFinder, folder: Path) -> None:
     """``finder.onnx`` and its SHA-256 beside it, as ``realtime.finder`` opens them."""
-    from export.graphs import Graph
-    from export.onnx import write_onnx
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "finder.onnx"
     image = torch.zeros(1, 3, HEIGHT, WIDTH)
-    write_onnx(Graph("finder", network.eval(), {"image": image}, ("heat", "shape")), path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    path.with_suffix(".sha256").write_text(f"{digest}  {path.name}\n", encoding="ascii")
+    write_shipped(network, folder / "finder.onnx", image, ("heat", "shape"))
 
 
 def compare_with_haar(clips: list[Clip], frames: int = 40) -> str:

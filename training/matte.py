@@ -4,7 +4,6 @@ Nobody drew mattes of the portraits: a teacher tells them, MediaPipe Selfie Segm
 environment (``training.landmarker``). Of drawn people the truth is known.
 """
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from training.data import Clip, Portraits
 from training.finder import as_webcam, clutter
 from training.landmarker import Segmenter
 from training.loop import Schedule, train
-from training.weights import load
+from training.weights import load, write_shipped
 
 SMALL = 96
 """Side of the mattes that other stages paste people by, pixels: thousands are made."""
@@ -152,15 +151,8 @@ def train_matte(
 
 def write_matte(network: MatteNetwork, folder: Path) -> None:
     """``matte.onnx`` and its SHA-256 beside it, as ``realtime.matte`` opens them."""
-    from export.graphs import Graph
-    from export.onnx import write_onnx
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "matte.onnx"
     image = torch.zeros(1, 3, SIDE, SIDE)
-    write_onnx(Graph("matte", network.eval(), {"image": image}, ("logits",)), path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    path.with_suffix(".sha256").write_text(f"{digest}  {path.name}\n", encoding="ascii")
+    write_shipped(network, folder / "matte.onnx", image, ("logits",))
 
 
 def mattes(portraits: Portraits, keep: Path | None = None) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """A compact model's weights in a file of nothing but numbers: what fine-tuning starts from."""
 
+import hashlib
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TypeVar
@@ -25,6 +26,18 @@ def write_weights(model: CompactModel, path: Path) -> None:
 
     state = model.state_dict().items()
     save_file({n: (v.half() if v.ndim >= 2 else v).contiguous() for n, v in state}, path)
+
+
+def write_shipped(network: nn.Module, path: Path, image: Tensor, outputs: tuple[str, ...]) -> None:
+    """A network of pictures like ``image`` to ``path`` (.onnx), with its SHA-256 beside it, as
+    ``realtime.shipped`` opens it."""
+    from export.graphs import Graph
+    from export.onnx import write_onnx
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_onnx(Graph(path.stem, network.eval(), {"image": image}, outputs), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".sha256").write_text(f"{digest}  {path.name}\n", encoding="ascii")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
