@@ -1,8 +1,7 @@
 """A small fully convolutional network that tells the person from what is behind: a matte.
 
-A U-Net (Ronneberger et al. 2015, arXiv 1505.04597) without copies of its own: it runs once for an
-avatar, so it is as deep as a person is large. ``realtime.matte`` runs it, and draws its edge onto
-the picture's own.
+A U-Net (Ronneberger et al. 2015, arXiv 1505.04597), deep enough to see a whole person: it runs once
+for an avatar. ``realtime.matte`` runs it, and draws its edge onto the picture's own.
 """
 
 import torch
@@ -12,8 +11,6 @@ from models.layers import Residual, conv, doubled
 
 SIDE = 256
 """Of the picture that it is trained on, pixels."""
-MULTIPLE = 32
-"""Sides of the picture are multiples of it."""
 
 
 class MatteNetwork(nn.Module):

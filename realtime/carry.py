@@ -231,11 +231,11 @@ class Carrier:
 
 
 def put_before(
-    person: Image, ground: Image, matte: NDArray[np.uint8], room: Image | None = None
+    person: Image, ground: Image, matte: NDArray[np.uint8], memory: Image | None = None
 ) -> None:
-    """Put what ``matte`` (h, w) uint8 leaves of ``person`` before ``ground``, in place; ``room``:
-    memory like theirs that may be written to."""
-    cover = np.asarray(cv2.merge([matte] * 3, room), np.uint8)
+    """Put what ``matte`` (h, w) uint8 leaves of ``person`` before ``ground``, in place; ``memory``:
+    a picture like theirs that may be written to."""
+    cover = np.asarray(cv2.merge([matte] * 3, memory), np.uint8)
     cv2.multiply(person, cover, dst=person, scale=1 / 255)
     cv2.bitwise_not(cover, dst=cover)
     cv2.multiply(ground, cover, dst=cover, scale=1 / 255)

@@ -14,7 +14,7 @@ from drawn_face import face  # noqa: E402
 from models.avatar_encoder import HINTS  # noqa: E402
 from models.compact import SIDEWAYS, VARIANTS, CompactModel  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid, warp  # noqa: E402
-from models.head import HAIR, MEAN_SHAPE  # noqa: E402
+from models.head import HAIR, MEAN_SHAPE, hair_plane  # noqa: E402
 from models.keypoints import Keypoints  # noqa: E402
 from models.landmark_detector import local_affine  # noqa: E402
 from models.landmarks import COUNT, INDEX, MIRROR, NAMES  # noqa: E402
@@ -166,6 +166,14 @@ def test_hair_nods_with_the_head_and_not_with_the_forehead(model: CompactModel) 
         led = F.grid_sample(flow.permute(0, 3, 1, 2), after[None, None], align_corners=False)
         missed.append((led[0, :, 0].T - before).norm(dim=-1).mean())
     assert missed[1] < 0.5 * missed[0]
+
+
+def test_the_hairs_plane_is_the_same_with_and_without_torch(model: CompactModel) -> None:
+    landmarks = (face((120, 130), 110, yaw=20) / 127.5 - 1).astype(np.float32)
+    plane = model.motion.hair.plane(torch.from_numpy(landmarks)[None])
+    axes, origin = hair_plane(landmarks)
+    np.testing.assert_allclose(plane.axes[0].numpy(), axes, atol=1e-5)
+    np.testing.assert_allclose(plane.origin[0].numpy(), origin, atol=1e-5)
 
 
 def local_keypoints(value: torch.Tensor) -> Keypoints:

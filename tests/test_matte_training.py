@@ -10,12 +10,12 @@ torch = pytest.importorskip("torch")
 from models.matte import SIDE, MatteNetwork  # noqa: E402
 from realtime.shipped import open_network  # noqa: E402
 from training.loop import Schedule, train  # noqa: E402
-from training.matte import Sitters, _drawn, batch, loss_of, sample, write_matte  # noqa: E402
+from training.matte import Sitters, batch, drawn_sitter, loss_of, sample, write_matte  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def sitters() -> Sitters:
-    drawn = [_drawn(number) for number in range(4)]
+    drawn = [drawn_sitter(number) for number in range(4)]
     return Sitters(np.stack([one for one, _ in drawn]), np.stack([matte for _, matte in drawn]))
 
 

@@ -37,7 +37,7 @@ CLIP_FRAMES = 12
 NEW_BACKGROUND = 0.4
 """Share of people set before something else than was behind them."""
 FURTHEST, NEAREST = 0.45, 1.15
-"""How large people are, against the portraits: what an avatar's square shows is 0.67."""
+"""How large people are, against the portraits: in what the network is given of an avatar, 0.67."""
 EDGE = 5.0
 """How much more pixels near a person's edge weigh."""
 
@@ -63,14 +63,14 @@ def gather(portraits: Portraits, clips: list[Clip], keep: Path) -> Sitters:
         with Segmenter() as teacher:
             return np.stack([teacher.matte(image) for image in images])
 
-    drawn = [_drawn(number) for number in range(DRAWN)]
+    drawn = [drawn_sitter(number) for number in range(DRAWN)]
     return Sitters(
         np.concatenate([images, [picture for picture, _ in drawn]]),
         np.concatenate([_kept(keep, told), [matte for _, matte in drawn]]),
     )
 
 
-def _drawn(number: int) -> tuple[Picture, Picture]:
+def drawn_sitter(number: int) -> tuple[Picture, Picture]:
     """A drawn person before a wall, as large as in the portraits, and where he really is."""
     rng = np.random.default_rng(number)
     look = random_appearance(number)
