@@ -7,10 +7,11 @@ are stretched, and shut lids are the skin above and below, drawn over the eye. N
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models.field import part, product
-from models.openings import EyePlaces, Openings
+from models.openings import EyePlaces, Openings, inward
 from models.windows import EYE
 
 # Lengths in half widths of the eye.
@@ -31,16 +32,20 @@ SOFT = 0.15
 """How far inside of the lids the driving eye is all there."""
 SHUT = (0.5, 0.15)
 """An eye that is open so far, against the avatar's, is on its way to be shut, and is."""
-NEAR = 0.35
-"""How far above and below the seam skin goes with its lid: a cell of the flow."""
-EDGE = 0.12
-"""How softly that ends."""
+BROW = 0.25
+"""How far below the middle of a brow its hair ends."""
+SKIN = (0.4, 0.6)
+"""From where to where, of the way to there, lies the skin that becomes an upper lid: nearer it has
+lashes."""
+UPPER_SKIN, LOWER_SKIN = (0.28, 0.5), (0.16, 0.35)
+"""How far beyond the avatar's eye that skin lies, at most, and the skin that meets it from below:
+what is nearer may still be seen of the eye."""
+SKIN_ENDS = (1.15, 0.75)
+"""From where to where, of the way to skin that stays in its place, it ends."""
 ENDS = (1.3, 1.1)
 """From where to where, beyond its corners, an eye that is shut is covered."""
-SEAM = (-0.15, -0.05)
-"""Where above and below its skin meets, a shut eye is painted."""
-BEYOND = 0.16
-"""How far beyond its landmarks an eye may still be seen: none of that is left when it is shut."""
+SEAM, LID = (-0.2, -0.12), (-0.16, -0.3)
+"""Where above and below its skin meets, a shut eye is painted; and from where on it is not."""
 SHOWN = (0.15, 0.3)
 """Who shows less of an eye has none to move."""
 
@@ -50,8 +55,8 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     windows of ``places`` (B, 2, 3, n), which lie in the eyes at ``eyes``.
 
     Displacement, x and y, as a ``Painting`` has it, times the share of it that is to be taken; that
-    share, 0..1; and what is seen of it, -1..1: 1 in an open eye, which nothing is to be painted
-    over, and -1 along the seam of a shut one, which is to be painted.
+    share, 0..1; and what is seen of it, -1..1: 1 in an open eye and on the lids of a shut one,
+    which nothing is to be painted over, and -1 along its seam, which is to be painted.
     """
     along, inside = eyes.along, eyes.inside
     own, driven = (one[:, :2, None] for one in openings.apart())
@@ -64,25 +69,39 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     whole = part(within, (0.0, SOFT))
     open_eye = whole * wanted
     x, y = _eye(openings, eyes, glance)
-    skin = _skin(eyes, closed)
-    shut = part(within, (-NEAR, EDGE - NEAR)) * closed * (1 - whole)
+    skin, shut = _skin(openings, eyes, closed)
+    shut = shut * closed * (1 - whole)
     share = open_eye + shut
 
     # Maps of eyes are affine: places may be weighted and added before they are mapped.
     where = torch.cat([along * shut + x * open_eye, skin * shut + y * open_eye, share], 2)
     away = product(openings.own_frames[:, :2], where) - places[:, :, :2] * share
-    seam = part(within, SEAM) * closed
-    return torch.cat([away, share, open_eye - seam], 2).reshape(
-        -1, 4, 2 * EYE.rows, 2 * EYE.columns
+    seen = open_eye + (part(within, LID) - part(within, SEAM)) * closed
+    return torch.cat([away, share, seen], 2).reshape(-1, 4, 2 * EYE.rows, 2 * EYE.columns)
+
+
+def _skin(openings: Openings, eyes: EyePlaces, closed: Tensor) -> tuple[Tensor, Tensor]:
+    """How far down the avatar has the skin that lies over an eye that is ``closed`` so far, and how
+    much of what is there is skin that has moved, 0..1: (B, 2, 1, n) each.
+
+    It is stretched, from the seam to where skin stays in its place: a strip between lashes and
+    brow becomes the lid, which no pixel shows as long as it is folded.
+    """
+    to_brow = openings.own[:, :2, :1] - openings.own_brows[..., 1:] - BROW
+    to_brow = to_brow.clamp(min=0.05)[..., None]  # (B, 2, 1, 1)
+    nearest, furthest = (
+        F.pad((to_brow * part_of).clamp(max=upper), (0, 0, 0, 1), value=lower)  # (B, 2, 2, 1)
+        for part_of, upper, lower in zip(SKIN, UPPER_SKIN, LOWER_SKIN, strict=True)
     )
-
-
-def _skin(eyes: EyePlaces, closed: Tensor) -> Tensor:
-    """How far down the avatar has the skin that lies over an eye that is ``closed`` so far."""
+    sign = inward(eyes.down)
+    # How far each lid has gone, and how much of the way to skin that stays.
+    gone = ((eyes.down - eyes.own) * sign - eyes.inside).clamp(min=0)
+    away = -eyes.inside / (gone + furthest)
+    skin = eyes.own - torch.lerp(nearest * closed, furthest, away.clamp(0, 1)) * sign
     above, below = eyes.inside.chunk(2, 2)
-    upper, lower = eyes.own.chunk(2, 2)
-    beyond = BEYOND * closed
-    return torch.where(above < below, upper - beyond + above, lower + beyond - below)
+    upper, lower = torch.cat([skin, part(away, SKIN_ENDS)], 3).chunk(2, 2)
+    skin, moved = torch.where((above < below).tile(2), upper, lower).chunk(2, 3)
+    return skin, moved
 
 
 def _eye(openings: Openings, eyes: EyePlaces, glance: Tensor) -> tuple[Tensor, Tensor]:

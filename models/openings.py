@@ -54,7 +54,7 @@ _MOUTH = _Between(
 _OPENINGS = (_eye("right", "outer", "inner"), _eye("left", "inner", "outer"), _MOUTH)
 _CORNERS = [point for between in _OPENINGS for point in between.corners]
 _EDGES = [point for between in _OPENINGS for point in between.edges]
-_IRISES = indices("right_iris", "left_iris")
+_IRISES_AND_BROWS = indices("right_iris", "right_brow", "left_iris", "left_brow")
 _SOFT = [between.soft for between in _OPENINGS]
 
 
@@ -70,6 +70,8 @@ class _Seen(NamedTuple):
     """(B, 3, 2, 3): times along, down, 1, a place's x and y."""
     irises: Tensor
     """(B, 2, 2): how far along and down they are in the right eye and the left one."""
+    brows: Tensor
+    """(B, 2, 2): as ``irises``, of the brows' middles."""
 
     @classmethod
     def of(cls, value: Tensor) -> "_Seen":
@@ -85,8 +87,11 @@ class _Seen(NamedTuple):
         along, down = places.unbind(-1)
         heights = down / (1 - along.square()).clamp(min=0.4)  # (B, 3, 6)
         frames = torch.stack([half, across, middle], -1)
-        irises = product(axes[:, :2], value[:, _IRISES, :, None])[..., 0] + rows[:, :2, :, 2]
-        return cls(rows, heights.reshape(-1, len(_OPENINGS), 2, 3).mean(-1), frames, irises)
+        heights = heights.reshape(-1, len(_OPENINGS), 2, 3).mean(-1)
+        seen = value[:, _IRISES_AND_BROWS].reshape(-1, 2, 2, 2)
+        seen = product(seen, axes[:, :2].transpose(2, 3)) + rows[:, :2, None, :, 2]
+        irises, brows = seen.unbind(2)
+        return cls(rows, heights, frames, irises, brows)
 
 
 def _places(rows: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,6 +162,8 @@ class Openings(NamedTuple):
     """(B, 2, 2), the avatar's: as ``_Seen.irises``."""
     irises: Tensor
     """(B, 2, 2), the driving one's."""
+    own_brows: Tensor
+    """(B, 2, 2), the avatar's: as ``_Seen.brows``."""
     own_frames: Tensor
     """(B, 3, 2, 3), the avatar's: as ``_Seen.frames``."""
     own_rows: Tensor
@@ -171,8 +178,9 @@ class Openings(NamedTuple):
         seen = _Seen.of(torch.cat([avatar, driving]))
         own, driven = seen.heights.chunk(2)
         own_irises, irises = seen.irises.chunk(2)
-        own_frames, (own_rows, rows) = seen.frames.chunk(2)[0], seen.rows.chunk(2)
-        return cls(own, driven, own_irises, irises, own_frames, own_rows, rows)
+        own_brows, own_frames = seen.brows.chunk(2)[0], seen.frames.chunk(2)[0]
+        own_rows, rows = seen.rows.chunk(2)
+        return cls(own, driven, own_irises, irises, own_brows, own_frames, own_rows, rows)
 
     def apart(self) -> tuple[Tensor, Tensor]:
         """How far the edges are apart in the middle, the avatar's and the driving ones: (B, 3)."""
@@ -202,7 +210,7 @@ class Openings(NamedTuple):
         heights = torch.cat([self.driven[:, :2], self.own[:, :2]], 2)[..., None]
         edges, own = (arch * heights).chunk(2, 2)
         half = self.rows[:, :2, :1, :2].square().sum(-1, keepdim=True).rsqrt()
-        return EyePlaces(along, down, (down - edges) * _inward(down), own, half)
+        return EyePlaces(along, down, (down - edges) * inward(down), own, half)
 
     def mouth_at(self, points: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         """How places (B, 3, n), rows x, y, 1, lie in the driving mouth, in half widths of it, if
@@ -228,10 +236,10 @@ class Openings(NamedTuple):
 def _from_edges(along: Tensor, down: Tensor, heights: Tensor) -> Tensor:
     """How far places are below the upper and above the lower of two parabolas of ``heights`` (B, 2,
     1): (B, 2, n)."""
-    return (down - heights * (1 - along.square()).clamp(min=0)) * _inward(down)
+    return (down - heights * (1 - along.square()).clamp(min=0)) * inward(down)
 
 
-def _inward(like: Tensor) -> Tensor:
+def inward(like: Tensor) -> Tensor:
     """(2, 1): inside is below the upper edge and above the lower one."""
     return like.new_tensor([[1.0], [-1.0]])
 

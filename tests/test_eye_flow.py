@@ -1,5 +1,7 @@
 """Eyes that look elsewhere, against drawn faces that really do."""
 
+from itertools import pairwise
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -116,12 +118,13 @@ def test_a_face_that_does_not_move_keeps_its_eyes() -> None:
 def test_over_shut_eyes_lies_skin_from_above_and_below_and_may_be_painted(gaze: float) -> None:
     _, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(gaze_x=gaze, eye_right=0.0, eye_left=0.0))
-    moves, share, open_eyes = turned(avatar, driving)
-    assert open_eyes.max() < 0.02
+    moves, share, seen = turned(avatar, driving)
     both = torch.cat([moves, share], 1)
     for side in ("right", "left"):
         upper, lower = INDEX[f"{side}_lid_upper"], INDEX[f"{side}_lid_lower"]
         seam = driving[0, [upper, lower]].mean(0)
+        x, y = ((seam + 1) * 127.5).round().int().tolist()
+        assert seen[0, 0, y, x] < -0.6  # of the open eye, nothing is
         for away in (-0.018, 0.018):  # a little more than two pixels
             point = seam + torch.tensor([0.0, away])
             place = (point * (SIZE - 1) / SIZE).reshape(1, 1, 1, 2)
@@ -146,7 +149,26 @@ def test_the_seam_of_a_shut_eye_is_painted_from_corner_to_corner() -> None:
             assert seen[0, 0, y - 3 : y + 4, x].min() < -0.6, along
             assert share[0, 0, y // 2 - 1 : y // 2 + 2, x // 2].max() > 0.6, along
         x, y = ((middle + 1) * 127.5).round().int().tolist()
-        assert seen[0, 0, y - 12, x].abs() < 0.05  # the lid is not
+        assert seen[0, 0, y - 8, x] > 0.9  # the lid is not
+
+
+def test_a_shut_lid_is_the_skin_between_lashes_and_brow_stretched() -> None:
+    picture, avatar = drawn(AHEAD)
+    wanted, driving = drawn(Moment(eye_right=0.0, eye_left=0.0))
+    moves, share, seen = turned(avatar, driving)
+    made = torch.lerp(picture, carry(picture, moves / share.clamp(min=1e-3)), seen.clamp(min=0))
+    for side in ("right", "left"):
+        lid, brow = (float(avatar[0, INDEX[f"{side}_{name}"], 1]) for name in ("lid_upper", "brow"))
+        seam = driving[0, indices(f"{side}_lid_upper", f"{side}_lid_lower")].mean(0)
+        x, y = ((seam + 1) * 127.5).round().int().tolist()
+        rows = range(y // 2 - 2, int((lid + 1) * 63.5), -1)  # up to where the lid was
+        led = [(row + 0.5) / 64 - 1 + float((moves / share)[0, 1, row, x // 2]) for row in rows]
+        assert all(brow < above < below < lid for below, above in pairwise(led)), (side, led)
+        before, after = (
+            (one - wanted)[0, :, 2 * rows[-1] : 2 * rows[0], x - 4 : x + 5].abs().mean()
+            for one in (picture, made)
+        )
+        assert after < 0.2 * before, (side, before, after)
 
 
 def test_an_avatar_with_shut_eyes_has_none_to_move() -> None:
