@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.field import part, product
+from models.field import near, part, product
 from models.openings import EyePlaces, Openings, inward
 from models.windows import EYE
 
@@ -46,13 +46,17 @@ ENDS = (1.3, 1.1)
 """From where to where, beyond its corners, an eye that is shut is covered."""
 SEAM, LID = (-0.2, -0.12), (-0.16, -0.3)
 """Where above and below its skin meets, a shut eye is painted; and from where on it is not."""
+LIT = (0.55, 0.85)
+"""How bright that skin has to be, against skin below the eye, to become a lid, and to be all of it:
+sockets are dark, and lids that come out of them are not."""
 SHOWN = (0.15, 0.3)
 """Who shows less of an eye has none to move."""
 
 
-def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
-    """What moves the avatar's eyes as the driving ones: (B * 2, 4, 2 * rows, 2 * columns), for
-    windows of ``places`` (B, 2, 3, n), which lie in the eyes at ``eyes``.
+def eye_flow(small: Tensor, openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
+    """What moves the avatar's eyes as the driving ones: (B * 2, 4, 2 * rows, 2 * columns), of an
+    avatar who looks like ``small`` (B, 3, 64, 64), RGB -1..1, for windows of ``places`` (B, 2, 3,
+    n), which lie in the eyes at ``eyes``.
 
     Displacement, x and y, as a ``Painting`` has it, times the share of it that is to be taken; that
     share, 0..1; and what is seen of it, -1..1: 1 in an open eye and on the lids of a shut one,
@@ -76,8 +80,32 @@ def eye_flow(openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     # Maps of eyes are affine: places may be weighted and added before they are mapped.
     where = torch.cat([along * shut + x * open_eye, skin * shut + y * open_eye, share], 2)
     away = product(openings.own_frames[:, :2], where) - places[:, :, :2] * share
-    seen = open_eye + (part(within, LID) - part(within, SEAM)) * closed
+    lid = part(within, LID) * _lit(small, openings)
+    seen = open_eye + (lid - part(within, SEAM)) * closed
     return torch.cat([away, share, seen], 2).reshape(-1, 4, 2 * EYE.rows, 2 * EYE.columns)
+
+
+def _strip(openings: Openings) -> tuple[Tensor, Tensor]:
+    """How far above the avatar's eyes the skin begins and ends that becomes lids, (B, 2, 1)."""
+    to_brow = openings.own[:, :2, :1] - openings.own_brows[..., 1:] - BROW
+    to_brow = to_brow.clamp(min=0.05)
+    begins, ends = (
+        (to_brow * share).clamp(max=most) for share, most in zip(SKIN, UPPER_SKIN, strict=True)
+    )
+    return begins, ends
+
+
+def _lit(small: Tensor, openings: Openings) -> Tensor:
+    """1 where that skin is as bright as a lid would be, (B, 2, 1, 1)."""
+    begins, ends = _strip(openings)
+    upper, lower = openings.own[:, :2].chunk(2, 2)
+    down = torch.cat([upper - (begins + ends) / 2, lower + LOWER_SKIN[1]], 2)[..., None]
+    spots = F.pad(F.pad(down, (1, 0)), (0, 1), value=1.0)  # (B, 2, 2, 3): along, down, 1
+    spots = product(spots, openings.own_frames[:, :2].transpose(2, 3)).flatten(1, 2)
+    weight = near(spots, small.new_full((4,), 1500.0), small.shape[-1]).flatten(2)
+    light = product(weight, (small.mean(1, keepdim=True) + 1).flatten(2).transpose(1, 2))
+    above, below = (light / weight.sum(-1, keepdim=True)).reshape(-1, 2, 2, 1).chunk(2, 2)
+    return part(above / below.clamp(min=0.02), LIT)
 
 
 def _skin(openings: Openings, eyes: EyePlaces, closed: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,11 +115,9 @@ def _skin(openings: Openings, eyes: EyePlaces, closed: Tensor) -> tuple[Tensor, 
     It is stretched, from the seam to where skin stays in its place: a strip between lashes and
     brow becomes the lid, which no pixel shows as long as it is folded.
     """
-    to_brow = openings.own[:, :2, :1] - openings.own_brows[..., 1:] - BROW
-    to_brow = to_brow.clamp(min=0.05)[..., None]  # (B, 2, 1, 1)
     nearest, furthest = (
-        F.pad((to_brow * part_of).clamp(max=upper), (0, 0, 0, 1), value=lower)  # (B, 2, 2, 1)
-        for part_of, upper, lower in zip(SKIN, UPPER_SKIN, LOWER_SKIN, strict=True)
+        F.pad(strip, (0, 1), value=lower)[..., None]  # (B, 2, 2, 1)
+        for strip, lower in zip(_strip(openings), LOWER_SKIN, strict=True)
     )
     sign = inward(eyes.down)
     # How far each lid has gone, and how much of the way to skin that stays.

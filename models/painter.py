@@ -104,7 +104,7 @@ class Painter(nn.Module):
         mouth = mouth * (1 - newly)
         held = mouth * MOUTH_GATE + seams * SEAM_GATE - CARRIED
         gates = enlarged(torch.cat([mouth * MOUTH_SHADE, held], 1), self.enlarge4)
-        moves, paint = self._eyes(x, driving.value, openings)
+        moves, paint = self._eyes(x, avatar, driving.value, openings)
         away, inside, share = self._mouth(
             avatar, avatar_keypoints.value, driving.value, openings, newly
         )
@@ -120,7 +120,9 @@ class Painter(nn.Module):
         displacement = moved * (1 - moves[:, 2:]) + moves[:, :2]
         return Painting(displacement, rgba)
 
-    def _eyes(self, features: Tensor, driving: Tensor, openings: Openings) -> tuple[Tensor, Tensor]:
+    def _eyes(
+        self, features: Tensor, avatar: AvatarCode, driving: Tensor, openings: Openings
+    ) -> tuple[Tensor, Tensor]:
         """What is done to the eyes near by, of a face at landmarks (B, 48, 2).
 
         Displacement times its share, and the share, (B, 3 * 4, 64, 64); and what is to be added to
@@ -129,7 +131,7 @@ class Painter(nn.Module):
         windows = Windows.around_eyes(driving)
         places = windows.places()
         eyes = openings.eyes_at(places)
-        flow = eye_flow(openings, places, eyes)
+        flow = eye_flow(avatar.small[:, :3], openings, places, eyes)
         seen = F.interpolate(flow[:, 3:], scale_factor=2.0, mode="bilinear")
         # By the square towards the lids, whose edge is the painter's.
         kept = EYE_GATE * seen.clamp(min=0).square() + SEAM_GATE * seen.clamp(max=0)

@@ -22,14 +22,20 @@ CORNERS = indices("right_eye_outer", "right_eye_inner", "left_eye_inner", "left_
 IRISES = indices("right_iris", "left_iris")
 
 
-def turned(avatar: Tensor, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Displacement (1, 2, 128, 128) times its share, that, and what is seen of it at 256."""
+def turned(picture: Tensor, avatar: Tensor, driving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Displacement (1, 2, 128, 128) times its share, that, and what is seen of it at 256, of an
+    avatar in ``picture`` with landmarks ``avatar``."""
     openings, windows = Openings.of(avatar, driving), Windows.around_eyes(driving)
     places = windows.places()
-    flow = eye_flow(openings, places, openings.eyes_at(places))
+    small = F.avg_pool2d(picture, 4) * 2 - 1
+    flow = eye_flow(small, openings, places, openings.eyes_at(places))
     whole = F.pixel_shuffle(windows.laid(windows.in_cells(flow, 2)), 2)
     open_eyes = F.interpolate(whole[:, 3:], scale_factor=2.0, mode="bilinear")
     return whole[:, :2], whole[:, 2:3], open_eyes
+
+
+def evenly_lit(picture: Tensor) -> Tensor:
+    return torch.full_like(picture, 0.6)
 
 
 def near_eyes(landmarks: Tensor, beyond: float = 0.0) -> Tensor:
@@ -47,7 +53,7 @@ def near_eyes(landmarks: Tensor, beyond: float = 0.0) -> Tensor:
 def test_eyes_that_look_aside_look_as_if_they_had_been_drawn_so(gaze: float) -> None:
     picture, avatar = drawn(AHEAD)
     wanted, driving = drawn(Moment(gaze_x=gaze))
-    moves, share, whole = turned(avatar, driving)
+    moves, share, whole = turned(picture, avatar, driving)
     assert share.max() > 0.9
     made = torch.lerp(picture, carry(picture, moves / share.clamp(min=1e-3)), whole)
     eyes = near_eyes(driving)
@@ -56,9 +62,9 @@ def test_eyes_that_look_aside_look_as_if_they_had_been_drawn_so(gaze: float) -> 
 
 
 def test_an_iris_keeps_its_form() -> None:
-    _, avatar = drawn(AHEAD)
+    picture, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(gaze_x=0.8))
-    moves, share, _ = turned(avatar, driving)
+    moves, share, _ = turned(picture, avatar, driving)
     grid = coordinate_grid(128, avatar)
     for iris, ends in zip(IRISES, (CORNERS[:2], CORNERS[2:]), strict=True):
         half = float((driving[0, ends[1]] - driving[0, ends[0]]).norm()) / 2
@@ -76,7 +82,7 @@ def test_open_eyes_are_the_avatars_own_however_little_they_move(lids: float) -> 
     """Nothing is painted in them: an iris has the avatar's colour, whether it glances or not."""
     picture, avatar = drawn(AHEAD)
     wanted, driving = drawn(Moment(gaze_x=0.05, eye_right=lids, eye_left=lids))
-    moves, share, whole = turned(avatar, driving)
+    moves, share, whole = turned(picture, avatar, driving)
     made = carry(picture, moves / share.clamp(min=1e-3))
     for iris in IRISES:
         x, y = ((driving[0, iris] + 1) * 127.5).round().int().tolist()
@@ -89,7 +95,7 @@ def test_no_painter_is_sure_enough_to_paint_over_an_open_eye() -> None:
     """One that would paint all of the picture paints all of it but the eyes."""
     torch.manual_seed(5)
     model = CompactModel().eval().requires_grad_(False)
-    _, avatar = drawn(AHEAD)
+    picture, avatar = drawn(AHEAD)
     picture, driving = drawn(Moment(gaze_x=0.1, yaw=15))
     model.template.copy_(avatar[0])
     last = model.painter.paint[-1]
@@ -108,7 +114,7 @@ def test_no_painter_is_sure_enough_to_paint_over_an_open_eye() -> None:
 
 def test_a_face_that_does_not_move_keeps_its_eyes() -> None:
     picture, avatar = drawn(AHEAD)
-    moves, share, whole = turned(avatar, avatar)
+    moves, share, whole = turned(picture, avatar, avatar)
     made = torch.lerp(picture, carry(picture, moves / share.clamp(min=1e-3)), whole)
     assert float(((made - picture).abs() * near_eyes(avatar)).max()) < 0.05
     assert float((made - picture)[:, :, near_eyes(avatar)[0, 0]].abs().mean()) < 0.002
@@ -116,9 +122,9 @@ def test_a_face_that_does_not_move_keeps_its_eyes() -> None:
 
 @pytest.mark.parametrize("gaze", [0.0, 0.8])
 def test_over_shut_eyes_lies_skin_from_above_and_below_and_may_be_painted(gaze: float) -> None:
-    _, avatar = drawn(AHEAD)
+    picture, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(gaze_x=gaze, eye_right=0.0, eye_left=0.0))
-    moves, share, seen = turned(avatar, driving)
+    moves, share, seen = turned(picture, avatar, driving)
     both = torch.cat([moves, share], 1)
     for side in ("right", "left"):
         upper, lower = INDEX[f"{side}_lid_upper"], INDEX[f"{side}_lid_lower"]
@@ -138,9 +144,9 @@ def test_over_shut_eyes_lies_skin_from_above_and_below_and_may_be_painted(gaze: 
 
 
 def test_the_seam_of_a_shut_eye_is_painted_from_corner_to_corner() -> None:
-    _, avatar = drawn(AHEAD)
+    picture, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(eye_right=0.0, eye_left=0.0))
-    _, share, seen = turned(avatar, driving)
+    _, share, seen = turned(evenly_lit(picture), avatar, driving)
     for corners in (CORNERS[:2], CORNERS[2:]):
         ends = driving[0, corners]
         middle, half = ends.mean(0), (ends[1] - ends[0]) / 2
@@ -155,7 +161,7 @@ def test_the_seam_of_a_shut_eye_is_painted_from_corner_to_corner() -> None:
 def test_a_shut_lid_is_the_skin_between_lashes_and_brow_stretched() -> None:
     picture, avatar = drawn(AHEAD)
     wanted, driving = drawn(Moment(eye_right=0.0, eye_left=0.0))
-    moves, share, seen = turned(avatar, driving)
+    moves, share, seen = turned(evenly_lit(picture), avatar, driving)
     made = torch.lerp(picture, carry(picture, moves / share.clamp(min=1e-3)), seen.clamp(min=0))
     for side in ("right", "left"):
         lid, brow = (float(avatar[0, INDEX[f"{side}_{name}"], 1]) for name in ("lid_upper", "brow"))
@@ -171,18 +177,30 @@ def test_a_shut_lid_is_the_skin_between_lashes_and_brow_stretched() -> None:
         assert after < 0.2 * before, (side, before, after)
 
 
+def test_a_lid_does_not_come_out_of_the_dark() -> None:
+    picture, avatar = drawn(AHEAD)
+    _, driving = drawn(Moment(eye_right=0.0, eye_left=0.0))
+    seam = driving[0, indices("right_lid_upper", "right_lid_lower")].mean(0)
+    x, y = ((seam + 1) * 127.5).round().int().tolist()
+    for light, ends in ((1.0, (0.9, 1.0)), (0.7, (0.3, 0.7)), (0.5, (-0.01, 0.01))):
+        in_shade = evenly_lit(picture)
+        in_shade[:, :, : y - 4] *= light
+        seen = turned(in_shade, avatar, driving)[2]
+        assert ends[0] < seen[0, 0, y - 8, x] <= ends[1], light
+
+
 def test_an_avatar_with_shut_eyes_has_none_to_move() -> None:
-    _, asleep = drawn(Moment(eye_right=0.0, eye_left=0.0))
+    picture, asleep = drawn(Moment(eye_right=0.0, eye_left=0.0))
     _, driving = drawn(Moment(gaze_x=0.8))
-    assert turned(asleep, driving)[1].max() < 0.02
+    assert turned(picture, asleep, driving)[1].max() < 0.02
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.2, -0.1), (3.0, 3.0)])
 def test_it_stays_between_the_lids(shift: tuple[float, float]) -> None:
-    _, avatar = drawn(AHEAD)
+    picture, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(gaze_x=0.9, yaw=10))
     moved = driving + torch.tensor(shift)
-    parts = turned(avatar, moved)
+    parts = turned(picture, avatar, moved)
     assert all(bool(torch.isfinite(one).all()) for one in parts)
     place = 2 * 2 / 255  # as wide as what is told apart: 2 pixels
     assert not (parts[2] > 0.01)[~near_eyes(moved, place)].any()
