@@ -5,9 +5,10 @@ graph says is int8 runs in int8, the rest in fp32.
 """
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from config.errors import EngineError, MissingPackageError
 from config.schema import EngineSettings
 from models.bundle import GRAPHS, Bundle
 from models.keypoints import Keypoints
+from models.published import cache_folder
 from realtime.carry import Carrier
 from realtime.frame import Image
 from realtime.onnx_session import runtime_threads
@@ -30,6 +32,9 @@ from realtime.planes import (
     to_keypoints,
 )
 from realtime.ports import check_joint, check_ports
+
+KEPT_BYTES = 512 << 20
+"""Of compiled graphs, the newest, between two starts."""
 
 
 class OpenVinoEngine:
@@ -52,6 +57,7 @@ class OpenVinoEngine:
             bundle, _shapes(self._graphs["frame"].inputs), _shapes(self._graphs["avatar"].outputs)
         )
         self.provider = f"openvino {self._graphs['frame'].device}"
+        forget_old_graphs()
         self._carrier: Carrier | None = None
 
     def set_avatar(self, image: Image) -> Keypoints:
@@ -122,6 +128,28 @@ def load_openvino() -> Any:
     return openvino
 
 
+def kept_graphs() -> Path | None:
+    """The folder in which OpenVINO keeps graphs that it has compiled, by their content: compiling
+    takes most of a start. None where nothing can be written; a damaged one is compiled anew."""
+    folder = cache_folder() / "openvino"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def forget_old_graphs() -> None:
+    """Keep the newest compiled graphs, up to ``KEPT_BYTES``."""
+    kept = 0
+    with suppress(OSError):
+        graphs = [(path.stat(), path) for path in cache_folder().glob("openvino/*.blob")]
+        for found, path in sorted(graphs, key=lambda one: one[0].st_mtime, reverse=True):
+            kept += found.st_size
+            if kept > KEPT_BYTES:
+                path.unlink()
+
+
 def profiled(path: Path, settings: EngineSettings, runs: int = 3) -> list[tuple[str, str, float]]:
     """What OpenVINO's own profile says of a run on zeros: (operator and its kernel, device,
     milliseconds) of each node that ran, the fastest of ``runs``. Raises EngineError."""
@@ -151,6 +179,9 @@ class _Graph:
             "INFERENCE_PRECISION_HINT": "f32",
             "PERF_COUNT": profile,
         }
+        kept = kept_graphs()
+        if kept is not None:
+            options["CACHE_DIR"] = str(kept)
         try:
             with kept_signal_stack():
                 core = openvino.Core()

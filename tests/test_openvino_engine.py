@@ -1,5 +1,6 @@
 """OpenVINO's own: what it cannot do is told, and on what ships it gives what ONNX Runtime gives."""
 
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -9,12 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from small_network import small_model
 
 from config.errors import EngineError, MissingPackageError
 from config.schema import EngineSettings
 from export.bundle import export_bundle
-from models.bundle import DEFAULT, MANIFEST, Bundle, hashes, open_bundle, write_manifest
+from models.bundle import DEFAULT, GRAPHS, MANIFEST, Bundle, hashes, open_bundle, write_manifest
+from realtime import openvino_engine
 from realtime.assembly import SHIPPED
 from realtime.engine import open_engine
 from realtime.onnx_engine import OnnxEngine
@@ -30,6 +33,45 @@ CPU = EngineSettings(provider="cpu", threads=1)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(small_model(), tmp_path_factory.mktemp("openvino") / "small", report=len)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PUPPETCAM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "openvino"
+
+
+def read(bundle: Bundle) -> NDArray[np.float32]:
+    """Where the engine finds keypoints in a picture of noise."""
+    picture = np.random.default_rng(3).integers(0, 256, (64, 64, 3), np.uint8)
+    with closing(OpenVinoEngine(bundle, CPU)) as engine:
+        return engine.keypoints(picture)[0].value
+
+
+def test_a_graph_is_compiled_once(
+    bundle: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read(bundle)
+    kept = {path: path.read_bytes() for path in cache.iterdir()}
+    assert len(kept) == len(GRAPHS)
+    written = {path: path.stat().st_mtime_ns for path in kept}
+    np.testing.assert_array_equal(read(bundle), first)
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == written
+    for path, content in kept.items():  # damaged: half of it
+        path.unlink()
+        path.write_bytes(content[: len(content) // 2])
+    np.testing.assert_array_equal(read(bundle), first)
+    assert all(path.stat().st_size > 0.9 * len(content) for path, content in kept.items())
+    monkeypatch.setattr(openvino_engine, "KEPT_BYTES", max(map(len, kept.values())) + 1)
+    read(bundle)
+    assert 0 < len(list(cache.iterdir())) < len(kept)
+
+
+def test_nothing_can_be_kept(bundle: Bundle, cache: Path) -> None:
+    first = read(bundle)
+    shutil.rmtree(cache)
+    cache.write_bytes(b"a file where the folder would be")
+    np.testing.assert_array_equal(read(bundle), first)
 
 
 def test_misuse_is_told(bundle: Bundle, tmp_path: Path) -> None:
@@ -96,7 +138,7 @@ def test_a_signal_after_it_was_closed_does_not_end_the_process() -> None:
     code = """
 import signal
 from config.schema import EngineSettings
-from models.bundle import DEFAULT, open_bundle
+from models.bundle import DEFAULT, GRAPHS, open_bundle
 from realtime.openvino_engine import OpenVinoEngine
 OpenVinoEngine(open_bundle(DEFAULT), EngineSettings(threads=1)).close()
 signal.signal(signal.SIGINT, lambda number, frame: print("told"))
