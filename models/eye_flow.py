@@ -53,10 +53,10 @@ SHOWN = (0.15, 0.3)
 """Who shows less of an eye has none to move."""
 
 
-def eye_flow(small: Tensor, openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
+def eye_flow(skin: Tensor, openings: Openings, places: Tensor, eyes: EyePlaces) -> Tensor:
     """What moves the avatar's eyes as the driving ones: (B * 2, 4, 2 * rows, 2 * columns), of an
-    avatar who looks like ``small`` (B, 3, 64, 64), RGB -1..1, for windows of ``places`` (B, 2, 3,
-    n), which lie in the eyes at ``eyes``.
+    avatar with ``skin_around`` the eyes, for windows of ``places`` (B, 2, 3, n), which lie in the
+    eyes at ``eyes``.
 
     Displacement, x and y, as a ``Painting`` has it, times the share of it that is to be taken; that
     share, 0..1; and what is seen of it, -1..1: 1 in an open eye and on the lids of a shut one,
@@ -73,15 +73,16 @@ def eye_flow(small: Tensor, openings: Openings, places: Tensor, eyes: EyePlaces)
     whole = part(within, (0.0, SOFT))
     open_eye = whole * wanted
     x, y = _eye(openings, eyes, glance)
-    skin, shut = _skin(openings, eyes, closed)
+    lid, shut = _lid(openings, eyes, closed)
     shut = shut * closed * (1 - whole)
     share = open_eye + shut
 
     # Maps of eyes are affine: places may be weighted and added before they are mapped.
-    where = torch.cat([along * shut + x * open_eye, skin * shut + y * open_eye, share], 2)
+    where = torch.cat([along * shut + x * open_eye, lid * shut + y * open_eye, share], 2)
     away = product(openings.own_frames[:, :2], where) - places[:, :, :2] * share
-    lid = part(within, LID) * _lit(small, openings)
-    seen = open_eye + (lid - part(within, SEAM)) * closed
+    above, below = skin.mean(-1, keepdim=True).chunk(2, 2)
+    lit = part(above / below, LIT)
+    seen = open_eye + (part(within, LID) * lit - part(within, SEAM)) * closed
     return torch.cat([away, share, seen], 2).reshape(-1, 4, 2 * EYE.rows, 2 * EYE.columns)
 
 
@@ -95,20 +96,29 @@ def _strip(openings: Openings) -> tuple[Tensor, Tensor]:
     return begins, ends
 
 
-def _lit(small: Tensor, openings: Openings) -> Tensor:
-    """1 where that skin is as bright as a lid would be, (B, 2, 1, 1)."""
+def skin_around(small: Tensor, openings: Openings) -> Tensor:
+    """The skin that meets over the eyes of an avatar who looks like ``small`` (B, 3, 64, 64), RGB
+    -1..1: (B, 2, 2, 3), RGB 0..1, above and below each eye."""
     begins, ends = _strip(openings)
     upper, lower = openings.own[:, :2].chunk(2, 2)
     down = torch.cat([upper - (begins + ends) / 2, lower + LOWER_SKIN[1]], 2)[..., None]
     spots = F.pad(F.pad(down, (1, 0)), (0, 1), value=1.0)  # (B, 2, 2, 3): along, down, 1
     spots = product(spots, openings.own_frames[:, :2].transpose(2, 3)).flatten(1, 2)
     weight = near(spots, small.new_full((4,), 1500.0), small.shape[-1]).flatten(2)
-    light = product(weight, (small.mean(1, keepdim=True) + 1).flatten(2).transpose(1, 2))
-    above, below = (light / weight.sum(-1, keepdim=True)).reshape(-1, 2, 2, 1).chunk(2, 2)
-    return part(above / below.clamp(min=0.02), LIT)
+    colours = product(weight, (small * 0.5 + 0.5).flatten(2).transpose(1, 2))
+    colours = (colours / weight.sum(-1, keepdim=True)).clamp(0.01, 0.99)
+    return colours.reshape(-1, 2, 2, 3)
 
 
-def _skin(openings: Openings, eyes: EyePlaces, closed: Tensor) -> tuple[Tensor, Tensor]:
+def hue_of(skin: Tensor) -> Tensor:
+    """How far the logits of RGB are from their mean, (B * 2, 3, 1, 1, 1), of ``skin_around`` each
+    eye."""
+    colour = skin.mean(2).flatten(0, 1)
+    logits = torch.log(colour / (1 - colour))
+    return (logits - logits.mean(-1, keepdim=True))[..., None, None, None]
+
+
+def _lid(openings: Openings, eyes: EyePlaces, closed: Tensor) -> tuple[Tensor, Tensor]:
     """How far down the avatar has the skin that lies over an eye that is ``closed`` so far, and how
     much of what is there is skin that has moved, 0..1: (B, 2, 1, n) each.
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.avatar_encoder import AvatarCode
-from models.eye_flow import eye_flow
+from models.eye_flow import eye_flow, hue_of, skin_around
 from models.field import SIZE, coordinate_grid, enlarged, near, warp
 from models.keypoints import Keypoints
 from models.landmarks import COUNT
@@ -95,7 +95,7 @@ class Painter(nn.Module):
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + doubled(self.up(self.down(x))))
         # Rows of cells, then of pixels, from here on: as in DenseMotion.
-        logits = self.paint(x).float().flatten(2)  # (B, 4 * 16, 64 * 64)
+        logits = self.paint(x).float()  # (B, 4 * 16, 64, 64)
         # A mouth that was closed has no inside to carry: there paint goes first, and it is dark, as
         # far as what it shows is not known. Nor has an eye that was open a shut lid.
         openings = Openings.of(avatar_keypoints.value, driving.value)
@@ -104,7 +104,7 @@ class Painter(nn.Module):
         mouth = mouth * (1 - newly)
         held = mouth * MOUTH_GATE + seams * SEAM_GATE - CARRIED
         gates = enlarged(torch.cat([mouth * MOUTH_SHADE, held], 1), self.enlarge4)
-        moves, paint = self._eyes(x, avatar, driving.value, openings)
+        moves, paint = self._eyes(x, logits, avatar, driving.value, openings)
         away, inside, share = self._mouth(
             avatar, avatar_keypoints.value, driving.value, openings, newly
         )
@@ -121,28 +121,40 @@ class Painter(nn.Module):
         return Painting(displacement, rgba)
 
     def _eyes(
-        self, features: Tensor, avatar: AvatarCode, driving: Tensor, openings: Openings
+        self,
+        features: Tensor,
+        logits: Tensor,
+        avatar: AvatarCode,
+        driving: Tensor,
+        openings: Openings,
     ) -> tuple[Tensor, Tensor]:
         """What is done to the eyes near by, of a face at landmarks (B, 48, 2).
 
         Displacement times its share, and the share, (B, 3 * 4, 64, 64); and what is to be added to
-        the logits (B, 4 * 16, 64 * 64).
+        the logits (B, 4 * 16, 64, 64).
         """
         windows = Windows.around_eyes(driving)
         places = windows.places()
         eyes = openings.eyes_at(places)
-        flow = eye_flow(avatar.small[:, :3], openings, places, eyes)
+        skin = skin_around(avatar.small[:, :3], openings)
+        flow = eye_flow(skin, openings, places, eyes)
         seen = F.interpolate(flow[:, 3:], scale_factor=2.0, mode="bilinear")
+        whole, seam = seen.clamp(min=0), -seen.clamp(max=0)
         # By the square towards the lids, whose edge is the painter's.
-        kept = EYE_GATE * seen.clamp(min=0).square() + SEAM_GATE * seen.clamp(max=0)
+        kept = EYE_GATE * whole.square() - SEAM_GATE * seam
         paint = F.pad(kept, (0, 0, 0, 0, 1, 0))  # light and alpha
         if self.lids is not None:
             paint = paint + self.lids(features, driving, windows, places, eyes)
-        laid = windows.laid(windows.in_cells(flow[:, :3], 2), windows.in_cells(paint, 4))
-        moves, light, alpha = torch.split(laid, [3 * 4, 16, 16], 1)
-        # Red, green and blue alike: where colours were free, lids had rainbows.
-        added = torch.cat([light, light, light, alpha], 1)
-        return moves, added.flatten(2)
+        paint = windows.in_cells(torch.cat([paint, seam], 1), 4)
+        light, alpha, seam = paint.chunk(3, 1)
+        # Red, green and blue alike: where colours were free, lids had rainbows. The seam of a shut
+        # eye has the hue of skin, not of the iris that lies behind it.
+        rgb = windows.cut(logits[:, :48]).reshape(-1, 3, *light.shape[1:])
+        tinted = rgb.mean(1, keepdim=True) + hue_of(skin) - rgb
+        rgb = (tinted * seam[:, None] + light[:, None]).flatten(1, 2)
+        laid = windows.laid(windows.in_cells(flow[:, :3], 2), rgb, alpha)
+        moves, added = torch.split(laid, [3 * 4, 4 * 16], 1)
+        return moves, added
 
     def _mouth(
         self,

@@ -11,7 +11,7 @@ from drawn_crop import AHEAD, drawn  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from models.compact import CompactModel  # noqa: E402
-from models.eye_flow import IRIS, eye_flow  # noqa: E402
+from models.eye_flow import IRIS, eye_flow, skin_around  # noqa: E402
 from models.field import SIZE, carry, coordinate_grid  # noqa: E402
 from models.landmarks import INDEX, indices  # noqa: E402
 from models.openings import Openings  # noqa: E402
@@ -27,8 +27,8 @@ def turned(picture: Tensor, avatar: Tensor, driving: Tensor) -> tuple[Tensor, Te
     avatar in ``picture`` with landmarks ``avatar``."""
     openings, windows = Openings.of(avatar, driving), Windows.around_eyes(driving)
     places = windows.places()
-    small = F.avg_pool2d(picture, 4) * 2 - 1
-    flow = eye_flow(small, openings, places, openings.eyes_at(places))
+    skin = skin_around(F.avg_pool2d(picture, 4) * 2 - 1, openings)
+    flow = eye_flow(skin, openings, places, openings.eyes_at(places))
     whole = F.pixel_shuffle(windows.laid(windows.in_cells(flow, 2)), 2)
     open_eyes = F.interpolate(whole[:, 3:], scale_factor=2.0, mode="bilinear")
     return whole[:, :2], whole[:, 2:3], open_eyes
@@ -175,6 +175,23 @@ def test_a_shut_lid_is_the_skin_between_lashes_and_brow_stretched() -> None:
             for one in (picture, made)
         )
         assert after < 0.2 * before, (side, before, after)
+
+
+@pytest.mark.parametrize("colour", [(0.8, 0.6, 0.5), (0.2, 0.3, 0.6)])
+def test_the_seam_of_a_shut_eye_has_the_hue_of_skin(colour: tuple[float, ...]) -> None:
+    torch.manual_seed(0)
+    model = CompactModel().eval().requires_grad_(False)
+    picture, avatar = drawn(AHEAD)
+    _, driving = drawn(Moment(eye_right=0.0, eye_left=0.0))
+    model.template.copy_(avatar[0])
+    skin = torch.tensor(colour)
+    code = model.encode(torch.ones_like(picture) * skin[:, None, None]).code
+    painted = model.paint(code, model.keypoints(avatar), model.keypoints(driving)).painted[0]
+    shut = driving[0, indices("right_lid_lower", "left_lid_lower")]
+    for x, y in ((shut + 1) * 127.5).round().int().tolist():
+        hues = [(one / (1 - one)).log() for one in (skin, painted[:, y, x])]
+        wanted, found = (hue - hue.mean() for hue in hues)
+        torch.testing.assert_close(found, wanted, atol=0.0, rtol=0.2)
 
 
 def test_a_lid_does_not_come_out_of_the_dark() -> None:
