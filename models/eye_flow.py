@@ -49,6 +49,8 @@ SEAM, LID = (-0.2, -0.12), (-0.16, -0.3)
 LIT = (0.55, 0.85)
 """How bright that skin has to be, against skin below the eye, to become a lid, and to be all of it:
 sockets are dark, and lids that come out of them are not."""
+SPOT = 1500.0
+"""Steepness of the spots in which skin is looked at: they are some 3 pixels of 256 wide."""
 SHOWN = (0.15, 0.3)
 """Who shows less of an eye has none to move."""
 
@@ -104,7 +106,7 @@ def skin_around(small: Tensor, openings: Openings) -> Tensor:
     down = torch.cat([upper - (begins + ends) / 2, lower + LOWER_SKIN[1]], 2)[..., None]
     spots = F.pad(F.pad(down, (1, 0)), (0, 1), value=1.0)  # (B, 2, 2, 3): along, down, 1
     spots = product(spots, openings.own_frames[:, :2].transpose(2, 3)).flatten(1, 2)
-    weight = near(spots, small.new_full((4,), 1500.0), small.shape[-1]).flatten(2)
+    weight = near(spots, small.new_full((4,), SPOT), small.shape[-1]).flatten(2)
     colours = product(weight, (small * 0.5 + 0.5).flatten(2).transpose(1, 2))
     colours = (colours / weight.sum(-1, keepdim=True)).clamp(0.01, 0.99)
     return colours.reshape(-1, 2, 2, 3)

@@ -94,7 +94,6 @@ class Painter(nn.Module):
         pose = near(driving.value, narrow, size)
         x = self.before(self.enter(torch.cat([features * occlusion, small, self.pose(pose)], 1)))
         x = self.after(x + doubled(self.up(self.down(x))))
-        # Rows of cells, then of pixels, from here on: as in DenseMotion.
         logits = self.paint(x).float()  # (B, 4 * 16, 64, 64)
         # A mouth that was closed has no inside to carry: there paint goes first, and it is dark, as
         # far as what it shows is not known. Nor has an eye that was open a shut lid.
@@ -109,6 +108,7 @@ class Painter(nn.Module):
             avatar, avatar_keypoints.value, driving.value, openings, newly
         )
         moves = F.pixel_shuffle(moves + away, 2)
+        # Rows of cells, then of pixels, from here on: as in DenseMotion.
         logits = (logits + paint).reshape(-1, 4, 16, size * size) * (1 - share) + inside
         # As pixel_shuffle by 4, which takes ONNX Runtime twice as long.
         logits = logits.reshape(-1, 16, 4, size * size).transpose(2, 3)
@@ -149,7 +149,7 @@ class Painter(nn.Module):
         light, alpha, seam = paint.chunk(3, 1)
         # Red, green and blue alike: where colours were free, lids had rainbows. The seam of a shut
         # eye has the hue of skin, not of the iris that lies behind it.
-        rgb = windows.cut(logits[:, :48]).reshape(-1, 3, *light.shape[1:])
+        rgb = windows.cut(logits[:, : 3 * 16]).reshape(-1, 3, *light.shape[1:])
         tinted = rgb.mean(1, keepdim=True) + hue_of(skin) - rgb
         rgb = (tinted * seam[:, None] + light[:, None]).flatten(1, 2)
         laid = windows.laid(windows.in_cells(flow[:, :3], 2), rgb, alpha)

@@ -138,7 +138,7 @@ def test_a_signal_after_it_was_closed_does_not_end_the_process() -> None:
     code = """
 import signal
 from config.schema import EngineSettings
-from models.bundle import DEFAULT, GRAPHS, open_bundle
+from models.bundle import DEFAULT, open_bundle
 from realtime.openvino_engine import OpenVinoEngine
 OpenVinoEngine(open_bundle(DEFAULT), EngineSettings(threads=1)).close()
 signal.signal(signal.SIGINT, lambda number, frame: print("told"))
