@@ -45,6 +45,14 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--every", type=_count, default=2, metavar="N", help="measure every Nth frame (default 2)"
     )
+    parser.add_argument(
+        "--readings",
+        type=int,
+        choices=range(1, 5),
+        default=4,
+        help="how often each picture is read: as it is, mirrored, turned, and both; the mean of "
+        "these errs less (default 4)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE", help="a picture of it all to look at, e.g. sheet.png"
@@ -81,7 +89,7 @@ def _run(arguments: argparse.Namespace) -> int:
     engine = open_engine(settings.engine)
     try:
         _offer_landmarker(arguments.install_landmarker)
-        with Landmarker() as landmarker:
+        with Landmarker(arguments.readings) as landmarker:
             pictures = _pictures(arguments.avatars, engine, settings)
             drivers = _drivers(clips, engine, settings, sampling)
             pictures = pictures or _portraits(drivers, engine, sampling)
@@ -102,6 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _say(f"contact sheet: {sheet}")
     if arguments.json:
         about = {"bundle": engine.bundle.name, "provider": engine.provider, "landmarker": NAME}
+        about |= {"readings": arguments.readings}
         about |= sampling._asdict()
         values = about | {"median": middle, "clips": [clip.values() for clip in found]}
         print(json.dumps(_without_nan(values), indent=2))

@@ -35,7 +35,8 @@ def test_portraits_and_clips_are_read_with_their_landmarks(tmp_path: Path, drawn
     folder = tmp_path / "portraits"
     folder.mkdir()
     mesh = np.full((1, 478, 3), -1, np.float16)
-    mesh[0, list(NAMES.values()), :2] = drawn[0].landmarks[0]
+    # Files count from the picture's corner, landmarks from the first pixel's centre.
+    mesh[0, list(NAMES.values()), :2] = drawn[0].landmarks[0] + 0.5
     np.savez(folder / "landmarks.npz", names=np.array(["one"]), lm=mesh)
     bgr = cv2.cvtColor(drawn[0].images[0], cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(folder / "one.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 98])
@@ -47,7 +48,7 @@ def test_portraits_and_clips_are_read_with_their_landmarks(tmp_path: Path, drawn
     (clips / "talk").mkdir(parents=True)
     _write_video(clips / "talk" / "video.mp4", drawn[0].images)
     quantized = np.zeros((4, 478, 3), np.int16)
-    quantized[:, list(NAMES.values()), :2] = np.round(drawn[0].landmarks * 16)
+    quantized[:, list(NAMES.values()), :2] = np.round((drawn[0].landmarks + 0.5) * 16)
     valid = np.array([1, 0, 1, 1])
     np.savez(clips / "talk" / "landmarks.npz", lm_q=quantized, scale=1 / 16, valid=valid)
     with (clips / "manifest.csv").open("w", newline="") as file:

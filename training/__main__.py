@@ -1,9 +1,10 @@
 """``python -m training STAGE --run DIR``: from portraits and clips to a bundle, stage by stage.
 
-``detector`` (landmarks), ``eyes`` (the same, near by), ``generator`` (needs both, or a whole model
-to start from), ``lids`` (eyes, painted near by), ``bundle`` (export). ``finder``, the
-face finder, and ``avatar``, fine-tuning on one person, stand by themselves. Each stage may be
-killed at any moment and goes on when the same command is given again.
+``label`` (one's own pictures and films made into portraits and clips), ``detector`` (landmarks),
+``eyes`` (the same, near by), ``generator`` (needs both, or a whole model to start from), ``lids``
+(eyes, painted near by), ``bundle`` (export). ``finder``, the face finder, ``matte``, which tells a
+person from what is behind, and ``avatar``, fine-tuning on one person, stand by themselves. Each
+stage may be killed at any moment and goes on when the same command is given again.
 """
 
 import argparse
@@ -28,13 +29,15 @@ from training.eyes import train_eyes
 from training.finder import People, train_finder, write_finder
 from training.generator import mean_face, student, train_generator, widened, with_lids
 from training.keypoints import Faces, evaluate_detector, gather, train_detector
+from training.label import label
+from training.landmarker import Landmarker
 from training.loop import Schedule
 from training.matte import gather as gather_sitters
 from training.matte import mattes, train_matte, write_matte
 from training.personal import LEARNING_RATE, fine_tune, read_person
 from training.weights import DEFAULT_WEIGHTS, NAME, load, read_model, write_weights
 
-STAGES = "detector", "eyes", "generator", "lids", "bundle", "finder", "matte", "avatar"
+STAGES = "label", "detector", "eyes", "generator", "lids", "bundle", "finder", "matte", "avatar"
 DRAWN = (300, 10)
 """Drawn people, and frames of each."""
 NETWORK = "model.pt"
@@ -48,7 +51,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, help="folder of states and weights")
     parser.add_argument("--portraits", type=Path, help="folder of portraits with landmarks.npz")
     parser.add_argument("--clips", type=Path, help="folder of clips with landmarks.npz")
-    parser.add_argument("--pictures", type=Path, help="avatar: a picture, a folder, or a film")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        help="label: a folder of pictures and films; avatar: one, or a film",
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default 60)")
     parser.add_argument("--batch", type=int, default=8, help="pairs a step (default 8)")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -71,6 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     cv2.setNumThreads(1)
     try:
         match arguments.stage:
+            case "label":
+                _label(arguments)
             case "detector":
                 _detector(arguments)
             case "eyes":
@@ -88,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             case "avatar":
                 _avatar(arguments)
     except PuppetcamError as error:
-        print(f"training: {error}", file=sys.stderr)
+        _say(str(error))
         return error.exit_code
     return 0
 
@@ -104,6 +113,16 @@ def _faces(arguments: argparse.Namespace) -> tuple[Faces, Portraits]:
     held_out = np.arange(len(portraits.images)) % 20 == 0
     drawn = drawn_clips(*DRAWN, arguments.run / "drawn.npz")
     return gather(portraits.select(~held_out), clips, drawn), portraits.select(held_out)
+
+
+def _label(arguments: argparse.Namespace) -> None:
+    tracker = open_tracker(TrackingSettings())
+    with Landmarker() as landmarker:
+        label(_given(arguments, "pictures"), arguments.run, tracker, landmarker, _say)
+
+
+def _say(text: str) -> None:
+    print(f"training: {text}", file=sys.stderr)
 
 
 def _detector(arguments: argparse.Namespace) -> None:

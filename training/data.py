@@ -1,9 +1,10 @@
 """Portraits and clips with face landmarks, as training reads them.
 
 A portraits folder holds NAME.jpg pictures and ``landmarks.npz`` (``names`` (N,), ``lm`` (N, 478, 3)
-in pixels). A clips folder holds one folder a clip with ``video.mp4`` and ``landmarks.npz``
-(``lm_q`` (T, 478, 3) integers, pixels = ``lm_q * scale``; ``valid`` (T,)). Both may hold
-``manifest.csv`` with a row a name; its column ``identity`` keeps people together.
+in pixels from the picture's corner: MediaPipe's 0..1 times the side). A clips folder holds one
+folder a clip with ``video.mp4`` and ``landmarks.npz`` (``lm_q`` (T, 478, 3) integers, pixels =
+``lm_q * scale``; ``valid`` (T,)). Both may hold ``manifest.csv`` with a row a name; its column
+``identity`` keeps people together.
 
 Landmarks are MediaPipe face mesh points; only the 48 of ``models.landmarks`` are kept.
 """
@@ -22,6 +23,8 @@ from models.landmarks import MIRROR, NAMES
 
 SIZE = 256
 """Side of the training pictures, pixels."""
+PIXEL_CENTRE = np.array([0.5, 0.5, 0], np.float32)
+"""Where the first pixel's centre lies in files of landmarks; everywhere else it is at 0, 0."""
 MAX_CLIP_FRAMES = 700
 """Frames kept of a long clip, evenly spaced: one person must not outweigh the others."""
 
@@ -55,7 +58,7 @@ def load_portraits(folder: Path, limit: int | None = None) -> Portraits:
     """All portraits of a folder; with ``limit``, the first so many. Raises SettingsError."""
     with _open_landmarks(folder / "landmarks.npz") as data:
         names = data["names"][:limit]
-        landmarks = data["lm"][:limit, _MESH].astype(np.float32)
+        landmarks = data["lm"][:limit, _MESH].astype(np.float32) - PIXEL_CENTRE
     images = np.stack([_read_picture(folder / f"{name}.jpg") for name in names])
     return Portraits(images, landmarks[..., :2].copy(), landmarks[..., 2].copy())
 
@@ -89,7 +92,8 @@ def _load_clip(folder: Path, identity: str) -> Clip:
     import av
 
     with _open_landmarks(folder / "landmarks.npz") as data:
-        landmarks = data["lm_q"][:, _MESH, :2].astype(np.float32) * float(data["scale"])
+        landmarks = data["lm_q"][:, _MESH].astype(np.float32) * float(data["scale"])
+        landmarks = (landmarks - PIXEL_CENTRE)[..., :2].copy()
         valid = data["valid"].astype(bool)
     # A face that leaves the picture teaches nothing: keep those within a margin of 20 px.
     valid &= (landmarks.min((1, 2)) > -20) & (landmarks.max((1, 2)) < SIZE + 20)

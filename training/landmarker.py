@@ -23,7 +23,7 @@ import numpy as np
 from config.errors import DownloadError, EngineError, MissingPackageError
 from models.published import cache_folder
 from realtime.frame import Image
-from training.face_mesh import POINTS
+from training.face_mesh import POINTS, READINGS
 from training.measures import Mesh
 
 VERSION = "0.10.21"
@@ -76,7 +76,7 @@ class _Program:
     """Its file, beside this one."""
     purpose: str
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
         """Starts it. Raises MissingPackageError where it is not installed, EngineError."""
         if not is_installed():
             raise MissingPackageError(
@@ -88,7 +88,11 @@ class _Program:
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         try:
             self._process = subprocess.Popen(
-                [str(_python_in(environment())), str(Path(__file__).with_name(self.script))],
+                [
+                    str(_python_in(environment())),
+                    str(Path(__file__).with_name(self.script)),
+                    *arguments,
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
@@ -138,10 +142,16 @@ class _Program:
 
 
 class Landmarker(_Program):
-    """The landmarker."""
+    """The landmarker. What one reading errs by is as large as what a calm head moves, and half of
+    it is gone from the mean of four, two of them of the picture's mirror image."""
 
     script = "face_mesh.py"
     purpose = "measures"
+
+    def __init__(self, readings: int = READINGS) -> None:
+        """``readings`` of each picture, 1 to ``READINGS``. Raises MissingPackageError where it is
+        not installed, EngineError."""
+        super().__init__(str(readings))
 
     def film(self, images: Iterable[Image]) -> Mesh:
         """The face of each picture of one film, in order: (T, 478, 3) float32, pixels.
