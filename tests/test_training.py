@@ -145,6 +145,25 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
         run(50, torch.nn.Linear(2, 1))
 
 
+def test_a_part_of_the_way_lies_between_the_weights_before_and_those_learnt(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Linear(3, 1)
+    before = network.weight.detach().clone()
+
+    def step(data: tuple, _autocast: object) -> tuple:
+        return (network(data[0]) - 1).square().mean(), {}
+
+    def make(rng: np.random.Generator) -> tuple:
+        return (torch.from_numpy(rng.normal(size=(16, 3)).astype(np.float32)),)
+
+    train(network, make, step, tmp_path, Schedule(9, 0.1, steps=40, kept=0.25))
+    learnt = torch.load(tmp_path / "state.pt", weights_only=True)["mean"]["weight"]
+    assert (learnt - before).abs().max() > 0.1
+    torch.testing.assert_close(network.weight.data, 0.75 * before + 0.25 * learnt)
+    written = torch.load(tmp_path / "weights.pt", weights_only=True)
+    torch.testing.assert_close(written["weight"], network.weight.data)
+
+
 def test_the_generator_trains_and_leaves_its_judges_alone(
     tmp_path: Path, portraits: Portraits, drawn: list
 ) -> None:

@@ -59,6 +59,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default 60)")
     parser.add_argument("--batch", type=int, default=8, help="pairs a step (default 8)")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument(
+        "--kept",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="how far to go from the weights begun with to those learnt (default 1: all the way)",
+    )
     parser.add_argument("--compile", action="store_true", help="the generator by TorchInductor")
     parser.add_argument(
         "--start-from",
@@ -102,8 +109,17 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _share(text: str) -> float:
+    share = float(text)  # argparse tells a ValueError
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, found {text}")
+    return share
+
+
 def _schedule(arguments: argparse.Namespace) -> Schedule:
-    return Schedule(arguments.minutes, arguments.learning_rate, device=arguments.device)
+    return Schedule(
+        arguments.minutes, arguments.learning_rate, device=arguments.device, kept=arguments.kept
+    )
 
 
 def _faces(arguments: argparse.Namespace) -> tuple[Faces, Portraits]:

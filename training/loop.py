@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,10 @@ class Schedule:
     seed: int = 0
     steps: int | None = None
     """End after so many steps, if the time is not over before."""
+    kept: float = 1.0
+    """Share of the way from the weights that training begins with to those learnt that is gone in
+    the end: what neither saw is often better on the way (Wortsman et al. 2022, arXiv 2109.01903).
+    """
 
 
 def train(
@@ -59,6 +63,7 @@ def train(
         network.parameters(), schedule.learning_rate, betas=(0.8, 0.99), weight_decay=1e-4
     )
     mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    begun = {name: value.clone() for name, value in mean.items()}
     elapsed, steps = 0.0, 0
     if state_path.exists():
         state = torch.load(state_path, weights_only=True, map_location=schedule.device)
@@ -107,7 +112,7 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 3.0)
             optimizer.step()
-            _follow(mean, network, min(schedule.ema, (steps + 1) / (steps + 10)))
+            _follow(mean, network.state_dict(), min(schedule.ema, (steps + 1) / (steps + 10)))
             steps += 1
             now = time.monotonic()
             elapsed += now - begin
@@ -122,16 +127,18 @@ def train(
                 save()
                 last_save = now
     save()
+    _follow(mean, begun, schedule.kept)
     network.load_state_dict(mean)
     _write(mean, run / "weights.pt")
     return network.eval()
 
 
-def _follow(mean: dict[str, Tensor], network: nn.Module, decay: float) -> None:
+def _follow(mean: dict[str, Tensor], other: Mapping[str, Tensor], kept: float) -> None:
+    """Bring ``mean`` nearer to other weights, keeping that share of it; counters are theirs."""
     with torch.no_grad():
-        for name, value in network.state_dict().items():
+        for name, value in other.items():
             if value.dtype.is_floating_point:
-                mean[name].lerp_(value, 1 - decay)
+                mean[name].lerp_(value, 1 - kept)
             else:
                 mean[name].copy_(value)
 

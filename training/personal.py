@@ -4,6 +4,7 @@ The generator learns this face's teeth, lids and hair; the landmark detector, wh
 stays. Some drawn people are mixed in, so that what every face does is not forgotten.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,7 @@ MOST_PORTRAITS = 40
 DRAWN = (16, 6)
 LEARNING_RATE = 1e-4
 KEPT = 0.5
-"""Share of the way from the weights before to those after that is gone: what neither saw is better
-there than at either end (Wortsman et al. 2022, arXiv 2109.01903)."""
+"""``Schedule.kept``."""
 CHECKS = 6
 """Batches of pairs by which it is judged."""
 
@@ -83,13 +83,9 @@ def fine_tune(
     rng = np.random.default_rng(2**32 - 1)  # not one that training uses
     checks = [pairs.batch(judged, rng, 4) for _ in range(CHECKS)]
     before = _error(model, checks)
-    begun = {name: value.clone() for name, value in model.state_dict().items()}
     # No critic: in minutes, and from one mouth, it would learn this film by heart.
-    train_generator(model, material, run, schedule, batch_size=4, weights=LossWeights(mouth=0.0))
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(begun[name], 1 - KEPT)
+    weights, schedule = LossWeights(mouth=0.0), replace(schedule, kept=KEPT)
+    train_generator(model, material, run, schedule, batch_size=4, weights=weights)
     return before, _error(model, checks)
 
 
