@@ -54,8 +54,16 @@ UNDER_LIP, OVER_LIP, IN_CORNER = (0.65, 0.15), (0.7, 0.1), (0.35, 0.4)
 away all of it is there."""
 TONGUE_SIZE, TONGUE_PLACE = (0.75, 0.5), 0.0
 """Half its width and height, and how far below the edges of lower teeth its middle is."""
-ENAMEL = (1.25, 1.22, 1.15)
-"""RGB of teeth, of the light that falls on them."""
+ENAMEL, HUE = 1.34, (0.03, 0.0, -0.08)
+"""How bright teeth are, of the light that falls on them, and what their hue adds to that in RGB."""
+FULL_HUE = 5.0
+"""Times the saturation of the skin: how much hue they have, up to 1. None in grey pictures."""
+FACE, GLARE = 40.0, 6.0
+"""Steepness of the spot in which a face is looked for its brightest, so narrow that a bright window
+behind it does not light its teeth; and how much more what is bright counts, as an exponent."""
+BRIGHTEST, TINT = 0.3, 0.25
+"""Shares in the light on teeth: of the brightness of what is brightest, the rest being that around
+the mouth, and of its tint, the rest being white. On 321 mouths that show teeth (docs/log.md)."""
 FLESH = (1.0, 0.9, 0.9)
 """RGB of what is moist, of the lips' colour."""
 
@@ -223,17 +231,21 @@ class Mouth(nn.Module):
 
     def _colours(self, small: Tensor, avatar: Tensor) -> Tensor:
         """(B, 2, 3) RGB: of teeth, and of lips."""
-        steepness = small.new_tensor([8.0, 14.0, 1500.0, 1500.0])
+        steepness = small.new_tensor([FACE, 14.0, 1500.0, 1500.0])
         weight = near(product(self.spots, avatar), steepness, small.shape[-1]).flatten(2)
         pixels = small.flatten(2).transpose(1, 2) * 0.5 + 0.5  # (B, n, 3)
-        bright = torch.exp(10 * product(pixels, self.luma)).transpose(1, 2)  # (B, 1, n)
+        bright = torch.exp(GLARE * product(pixels, self.luma)).transpose(1, 2)  # (B, 1, n)
         weight = torch.cat([weight[:, :1] * bright, weight[:, 1:]], 1)
         mean = product(weight, pixels) / weight.sum(-1, keepdim=True)  # (B, 4, 3)
-        # Teeth are as bright as between what is brightest in a face and what surrounds its mouth,
-        # and have a third of the light's tint.
+        # Teeth are as bright as between what is brightest in a face and what surrounds its mouth.
         light = product(mean[:, :2], self.luma).clamp(min=0.01)  # (B, 2, 1)
-        tint = mean[:, :1] * (0.35 / light[:, :1]) + 0.65
-        white = tint * small.new_tensor(ENAMEL) * light.prod(1, keepdim=True).sqrt()
+        brightest, around = light[:, :1], light[:, 1:]
+        tint = mean[:, :1] * (TINT / brightest) + (1 - TINT)
+        skin = mean[:, 1:2]
+        least, most = skin.amin(-1, keepdim=True), skin.amax(-1, keepdim=True).clamp(min=0.01)
+        coloured = ((1 - least / most) * FULL_HUE).clamp(max=1)
+        enamel = small.new_tensor(HUE) * coloured + ENAMEL
+        white = tint * enamel * (brightest**BRIGHTEST * around ** (1 - BRIGHTEST))
         return torch.cat([white, mean[:, 2:].mean(1, keepdim=True) * small.new_tensor(FLESH)], 1)
 
 

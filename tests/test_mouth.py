@@ -151,6 +151,31 @@ def test_teeth_are_as_light_as_the_face() -> None:
     assert light > 2 * dark
 
 
+def test_a_bright_window_behind_a_dark_face_does_not_light_its_teeth() -> None:
+    _, avatar = drawn(AHEAD)
+    _, driving = drawn(Moment(mouth_open=0.8))
+    teeth = between_lips(driving, 0.08, 0.2)
+    grid = coordinate_grid(SIZE, avatar)
+    low, high = avatar[0].amin(0), avatar[0].amax(0)
+    middle, half = (low + high) / 2, (high - low) / 2
+    face = ((grid - middle) / half / 1.2).square().sum(-1) < 1
+    before_a_wall, before_a_window = (
+        Shown(torch.where(face, 0.2, wall).expand(1, 3, -1, -1), avatar, driving).light(teeth)
+        for wall in (0.2, 1.0)
+    )
+    assert before_a_window < 1.15 * before_a_wall
+
+
+def test_teeth_of_a_grey_picture_are_grey_and_of_a_warm_one_warm() -> None:
+    _, avatar = drawn(AHEAD)
+    _, driving = drawn(Moment(mouth_open=0.8))
+    teeth = between_lips(driving, 0.08, 0.2)
+    warm = torch.tensor([0.7, 0.5, 0.4])[:, None, None].expand(1, 3, SIZE, SIZE)
+    for picture, least, most in ((GREY, 0.0, 0.01), (warm, 0.05, 0.3)):
+        red, _, blue = Shown(picture, avatar, driving).rgb[:, teeth].mean(1)
+        assert least <= red - blue < most
+
+
 def test_a_black_picture_has_a_dark_mouth() -> None:
     _, avatar = drawn(AHEAD)
     _, driving = drawn(Moment(mouth_open=0.8))
