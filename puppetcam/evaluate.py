@@ -110,8 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _say(f"contact sheet: {sheet}")
     if arguments.json:
         about = {"bundle": engine.bundle.name, "provider": engine.provider, "landmarker": NAME}
-        about |= {"readings": arguments.readings}
-        about |= sampling._asdict()
+        about |= {"readings": arguments.readings, **sampling._asdict()}
         values = about | {"median": middle, "clips": [clip.values() for clip in found]}
         print(json.dumps(_without_nan(values), indent=2))
     else:
