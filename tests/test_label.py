@@ -36,11 +36,18 @@ def tools() -> Iterator[tuple[Tracker, Any]]:
     engine.close()
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder of one's own."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    return folder
+
+
 def test_pictures_and_films_are_cut_out_and_labelled(
-    tmp_path: Path, tools: tuple[Tracker, Any]
+    tmp_path: Path, own: Path, tools: tuple[Tracker, Any]
 ) -> None:
-    own, run, said = tmp_path / "own", tmp_path / "run", list[str]()
-    own.mkdir()
+    run, said = tmp_path / "run", list[str]()
     write_avatar(own / "anna.png")
     write_video(own / "talk.mp4", faces(6))
     (own / "notes.txt").write_text("not a picture", encoding="utf-8")
@@ -71,11 +78,10 @@ def _is_around(found: np.ndarray, true: np.ndarray) -> bool:
 
 
 def test_landmarks_lie_on_the_pixels_of_the_cut_picture(
-    tmp_path: Path, tools: tuple[Tracker, Any]
+    tmp_path: Path, own: Path, tools: tuple[Tracker, Any]
 ) -> None:
     # Of the right size already, so taken as it is: what is written must be what was read.
-    own, run = tmp_path / "own", tmp_path / "run"
-    own.mkdir()
+    run = tmp_path / "run"
     picture, _ = perform(0.0)
     picture = np.ascontiguousarray(cv2.resize(picture[40:424, 128:512], (SIZE, SIZE)))
     cv2.imwrite(str(own / "one.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -89,10 +95,9 @@ def test_landmarks_lie_on_the_pixels_of_the_cut_picture(
 
 
 def test_what_cannot_be_used_is_told_and_left_out(
-    tmp_path: Path, tools: tuple[Tracker, Any]
+    tmp_path: Path, own: Path, tools: tuple[Tracker, Any]
 ) -> None:
-    own, run, said = tmp_path / "own", tmp_path / "run", list[str]()
-    own.mkdir()
+    run, said = tmp_path / "run", list[str]()
     write_avatar(own / "anna.png")
     shutil.copy(own / "anna.png", own / "anna.webp")
     (own / "broken.png").write_bytes(b"\x89PNG")
@@ -118,9 +123,10 @@ def test_nothing_usable_is_one_line(tmp_path: Path, tools: tuple[Tracker, Any]) 
         label(tmp_path, tmp_path / "run", *tools, print)
 
 
-def test_a_film_that_is_done_is_not_done_again(tmp_path: Path, tools: tuple[Tracker, Any]) -> None:
-    own, run = tmp_path / "own", tmp_path / "run"
-    own.mkdir()
+def test_a_film_that_is_done_is_not_done_again(
+    tmp_path: Path, own: Path, tools: tuple[Tracker, Any]
+) -> None:
+    run = tmp_path / "run"
     write_video(own / "talk.mp4", faces(3))
     label(own, run, *tools, print)
     done = run / "clips" / "talk" / "video.mp4"
@@ -136,10 +142,8 @@ def test_a_film_that_is_done_is_not_done_again(tmp_path: Path, tools: tuple[Trac
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(
-    tmp_path: Path, tools: tuple[Tracker, Any]
+    tmp_path: Path, own: Path, tools: tuple[Tracker, Any]
 ) -> None:
-    own = tmp_path / "own"
-    own.mkdir()
     write_avatar(own / "anna.png")
     (tmp_path / "run").write_text("a file", encoding="utf-8")
     with pytest.raises(SinkError, match="cannot be written"):

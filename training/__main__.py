@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--pictures",
         type=Path,
-        help="label: a folder of pictures and films; avatar: one, or a film",
+        help="label: a folder of pictures and films; avatar: a picture, a folder, or a film",
     )
     parser.add_argument("--minutes", type=float, default=60.0, help="training time (default 60)")
     parser.add_argument("--batch", type=int, default=8, help="pairs a step (default 8)")

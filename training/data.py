@@ -10,6 +10,7 @@ Landmarks are MediaPipe face mesh points; only the 48 of ``models.landmarks`` ar
 """
 
 import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,13 @@ def load_clips(folder: Path, limit: int | None = None) -> list[Clip]:
 def flipped(points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Landmarks (48, 2), pixels, of the picture flipped left-right, ``size`` pixels wide."""
     return np.asarray(points[list(MIRROR)] * [-1, 1] + [size - 1, 0], np.float32)
+
+
+def save_arrays(path: Path, **arrays: Any) -> None:
+    """Write a .npz file under its name only when it is whole."""
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, **arrays)
+    os.replace(temporary, path)
 
 
 def identities_of(folder: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ They cost nothing, belong to nobody, and show what clips of real people seldom d
 mouths with teeth, wide gazes, and a background that truly stands still.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from drawing.appearance import random_appearance
 from drawing.moment import random_moment
 from realtime.crop import Crop
 from realtime.performer import draw
-from training.data import SIZE, Clip
+from training.data import SIZE, Clip, save_arrays
 
 CANVAS = 400
 """Side of the drawn pictures, pixels, before the crop."""
@@ -35,9 +34,7 @@ def drawn_clips(people: int, frames: int, keep: Path | None = None) -> list[Clip
         landmarks = np.stack([one for _, one in clips])
         if keep is not None:
             keep.parent.mkdir(parents=True, exist_ok=True)
-            temporary = keep.with_suffix(".tmp.npz")
-            np.savez(temporary, images=images, landmarks=landmarks)
-            os.replace(temporary, keep)
+            save_arrays(keep, images=images, landmarks=landmarks)
     pairs = zip(images, landmarks, strict=True)
     return [Clip(f"drawn {number}", *pair) for number, pair in enumerate(pairs)]
 

@@ -3,8 +3,11 @@
 Written are ``portraits`` and ``clips`` in the form of ``training.data``.
 """
 
+import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +27,8 @@ from realtime.face import Tracker
 from realtime.frame import Frame, Image
 from realtime.neutral import find_neutral
 from realtime.video import VideoFile
-from training.data import PIXEL_CENTRE, SIZE
-from training.driver import VIDEOS
+from training.data import PIXEL_CENTRE, SIZE, save_arrays
+from training.driver import VIDEOS, Sampling, frames_of
 from training.landmarker import Landmarker
 
 LEAST_PX = SIZE // 2
@@ -33,6 +36,8 @@ LEAST_PX = SIZE // 2
 JPEG_QUALITY = 95
 SCALE = 1 / 64
 """Of a clip's landmarks, pixels."""
+WHOLE = Sampling(max_frames=sys.maxsize)
+"""Every frame of a film."""
 
 Report = Callable[[str], object]
 Result = TypeVar("Result")
@@ -71,7 +76,9 @@ def label(
         )
     if portraits:
         landmarks = np.stack(list(portraits.values()))
-        _save(run / "portraits" / "landmarks.npz", names=np.array(list(portraits)), lm=landmarks)
+        save_arrays(
+            run / "portraits" / "landmarks.npz", names=np.array(list(portraits)), lm=landmarks
+        )
 
 
 def _done(
@@ -117,28 +124,31 @@ def _clip(path: Path, folder: Path, tracker: Tracker, landmarker: Landmarker) ->
     final = folder / "video.mp4"
     if final.exists():
         return
-    found = find_neutral(_frames(path), tracker)
+    found = find_neutral(frames_of(path, WHOLE), tracker)
     if found is None:
         raise SourceError(f"{path}: no face in it")
-    first = next(_frames(path)).image
-    square = _square(path, first, found[1].landmarks)
-    folder.mkdir(parents=True, exist_ok=True)
     partial = final.with_name("partial.mp4")
-    with av.open(str(partial), "w") as container:
-        stream: Any = container.add_stream(FILM.encoder, rate=_rate(path), options=FILM.options)
-        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, FILM.pixels
+    with closing(VideoFile(path)) as source:
+        frames = iter(source.read, None)
+        first = next(frames)
+        square = _square(path, first.image, found[1].landmarks)
+        folder.mkdir(parents=True, exist_ok=True)
+        with av.open(str(partial), "w") as container:
+            rate = max(round(source.fps), 1)
+            stream: Any = container.add_stream(FILM.encoder, rate=rate, options=FILM.options)
+            stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, FILM.pixels
 
-        def written() -> Iterator[Image]:
-            for frame in _frames(path):
-                cut = square.cut(frame.image, SIZE)
-                container.mux(stream.encode(FILM.picture(Frame(cut, 0.0, frame.index))))
-                yield cut
+            def written() -> Iterator[Image]:
+                for frame in itertools.chain([first], frames):
+                    cut = square.cut(frame.image, SIZE)
+                    container.mux(stream.encode(FILM.picture(Frame(cut, 0.0, frame.index))))
+                    yield cut
 
-        landmarks = landmarker.film(written()) + PIXEL_CENTRE
-        container.mux(stream.encode(None))
+            landmarks = landmarker.film(written()) + PIXEL_CENTRE
+            container.mux(stream.encode(None))
     valid = np.isfinite(landmarks).all((1, 2))
     quantized = np.nan_to_num(landmarks / SCALE).clip(-32768, 32767).round().astype(np.int16)
-    _save(folder / "landmarks.npz", lm_q=quantized, scale=SCALE, valid=valid)
+    save_arrays(folder / "landmarks.npz", lm_q=quantized, scale=SCALE, valid=valid)
     # Last, so that a clip that is there is whole.
     os.replace(partial, final)
 
@@ -154,23 +164,3 @@ def _square(path: Path, image: Image, landmarks: NDArray[np.float32]) -> Crop:
             f"give one with {LEAST_PX} at least"
         )
     return square
-
-
-def _frames(path: Path) -> Iterator[Frame]:
-    source = VideoFile(path, clock=lambda: 0.0)
-    try:
-        yield from iter(source.read, None)
-    finally:
-        source.close()
-
-
-def _rate(path: Path) -> int:
-    source = VideoFile(path)
-    source.close()
-    return max(round(source.fps), 1)
-
-
-def _save(path: Path, **arrays: Any) -> None:
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **arrays)
-    os.replace(temporary, path)

@@ -127,9 +127,9 @@ def train(
                 save()
                 last_save = now
     save()
-    _follow(mean, begun, schedule.kept)
-    network.load_state_dict(mean)
-    _write(mean, run / "weights.pt")
+    _follow(begun, mean, 1 - schedule.kept)
+    network.load_state_dict(begun)
+    _write(begun, run / "weights.pt")
     return network.eval()
 
 
