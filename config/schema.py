@@ -95,12 +95,16 @@ class MotionSettings:
     """The same for turns of the head."""
     nod: float = 1.2
     """The same for nods, of which networks lose more than of turns."""
+    body: float = 0.3
+    """How far shoulders and hair go along with the driver's, 0 to 1: 0 leaves them to what the
+    movements of a face tell, and takes less time."""
 
     def __post_init__(self) -> None:
         _between(self, "recentre_s", 0.1, 60.0)
         _between(self, "expression", 0.0, 2.0)
         _between(self, "turn", 0.0, 2.0)
         _between(self, "nod", 0.0, 2.0)
+        _between(self, "body", 0.0, 1.0)
         _between(self, "limit", 0.01, 10.0)
 
 

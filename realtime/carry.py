@@ -6,6 +6,7 @@ several times faster than a network's runtime: the avatar keeps its detail, at w
 output wants it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -30,6 +31,9 @@ _BROWS, _EYES = -0.3, -0.1
 the second a body, or hair that does not go along, may be anywhere."""
 
 Array = NDArray[np.float32]
+
+Carry = Callable[[Array, Array, Array, Array | None], Image]
+"""``Carrier.__call__``, or what comes before it."""
 
 
 @dataclass(frozen=True, slots=True)

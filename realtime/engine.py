@@ -6,7 +6,7 @@ from config.errors import EngineError
 from config.schema import EngineSettings
 from models.bundle import Bundle, bundle_folder, open_bundle
 from models.keypoints import Keypoints
-from realtime.carry import Carrier
+from realtime.carry import Carry
 from realtime.frame import Image
 
 
@@ -41,7 +41,7 @@ class Engine(Protocol):
         that it sees a face, 0..1 (1.0 where the bundle's network does not tell)."""
         ...
 
-    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+    def generate(self, keypoints: Keypoints, carrier: Carry | None = None) -> Image:
         """The avatar at these keypoints. A fresh array on each call. ``carrier``: moves pixels in
         place of the engine's own, e.g. at another size; networks that paint the whole picture
         themselves take no notice of it."""

@@ -128,6 +128,15 @@ class Motion:
         """Where motion is measured now; None before the first face."""
         return self._current.stage if self._current else None
 
+    @property
+    def neutral(self) -> Points | None:
+        """(48, 2), where the driver's landmarks are on the stage when he is at rest; None where
+        motion is not relative to it."""
+        if self._current is None or not (self._is_face and self.settings.relative):
+            return None
+        neutral: Points = self._current.initial.value
+        return neutral
+
     def ready(self, now: float) -> bool:
         """True once there is a reference that is good enough to move by."""
         if self._first_seen is None:

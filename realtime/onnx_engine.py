@@ -10,7 +10,7 @@ from config.errors import EngineError
 from config.schema import EngineSettings
 from models.bundle import Bundle
 from models.keypoints import Keypoints
-from realtime.carry import Carrier
+from realtime.carry import Carrier, Carry
 from realtime.frame import Image
 from realtime.onnx_session import (
     BoundGraph,
@@ -68,7 +68,7 @@ class OnnxEngine:
         """See ``KeypointSession.keypoints``."""
         return self._keypoints.keypoints(image)
 
-    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+    def generate(self, keypoints: Keypoints, carrier: Carry | None = None) -> Image:
         """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture; of the carrier's size
         where one is given. See ``Engine``."""
         if self._carrier is None:

@@ -20,7 +20,7 @@ from config.schema import EngineSettings
 from models.bundle import GRAPHS, Bundle
 from models.keypoints import Keypoints
 from models.published import cache_folder
-from realtime.carry import Carrier
+from realtime.carry import Carrier, Carry
 from realtime.frame import Image
 from realtime.onnx_session import runtime_threads
 from realtime.planes import (
@@ -82,7 +82,7 @@ class OpenVinoEngine:
         graph.run()
         return to_keypoints(graph.outputs, self.bundle)
 
-    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+    def generate(self, keypoints: Keypoints, carrier: Carry | None = None) -> Image:
         """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture; of the carrier's size
         where one is given. See ``Engine``."""
         if self._carrier is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from config.errors import EngineError
 from models.bundle import Bundle
 from models.keypoints import Keypoints
-from realtime.carry import Carrier
+from realtime.carry import Carry
 from realtime.crop import READ_RATIO, Crop
 from realtime.frame import Image
 
@@ -80,7 +80,7 @@ def to_keypoints(
 
 def finish(
     results: Mapping[str, NDArray[np.float32]],
-    carrier: Carrier,
+    carrier: Carry,
     keypoints: Keypoints | None = None,
 ) -> Image:
     """The picture of a frame graph's results, by the names of ``models.bundle``. ``keypoints``:

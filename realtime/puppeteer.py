@@ -21,6 +21,7 @@ from models.landmarks import NAMES
 from provenance.badge import Area, draw_label
 from provenance.watermark import Watermark
 from realtime.avatar import Avatar
+from realtime.body import Body, Sight
 from realtime.compose import Composer
 from realtime.crop import READ_RATIO, Crop, Points
 from realtime.cutout import with_label
@@ -119,6 +120,7 @@ class Puppeteer:
         self._denoise = Denoiser()
         carries = engine.bundle.family == "compact"
         self._composer = Composer(settings.output, carries=carries)
+        self._body = Body()
         self.avatar: Avatar | None = None
         self._neutral: Keypoints | None = None
         # The output lies between two poses: at weight 0 the first, at 1 the second.
@@ -161,6 +163,7 @@ class Puppeteer:
             self._smoother = self._new_smoother()
         if settings.tracking.zoom != before.tracking.zoom:
             self._motion.zoom(settings.tracking.zoom / before.tracking.zoom)
+            self._body.reset()
 
     @property
     def calibrating(self) -> bool:
@@ -185,6 +188,7 @@ class Puppeteer:
         self._composer.show(avatar)
         self._neutral = self._engine.set_avatar(avatar.image)
         self._motion.set_avatar(self._neutral)
+        self._body.set_avatar(self._neutral.value)
         self.avatar = avatar
         # Poses of the avatar before it mean nothing now.
         self._from = self._to = self._neutral
@@ -194,6 +198,7 @@ class Puppeteer:
         frames: the way back when the tracker is on somebody else."""
         self._tracker.reset()
         self._motion.recentre()
+        self._body.reset()
 
     def panic(self, on: bool) -> None:
         """Show a static card, and do not look at the camera, until switched off."""
@@ -239,6 +244,9 @@ class Puppeteer:
         marks.append(self._clock())
         crop = self._motion.stage or Crop.whole(image)
         landmarks = crop.from_frame(face.landmarks) if face else None
+        neutral = self._motion.neutral
+        if landmarks is not None and neutral is not None and self._settings.motion.body:
+            self._body.see(Sight.of(calm, crop, landmarks), neutral, now)
         view = View(image, crop, self._engine.bundle.output_size)
         return self._finish(pose, status, now, marks, view=view, landmarks=landmarks)
 
@@ -328,7 +336,8 @@ class Puppeteer:
         if scene.carrier is None:
             result = self._engine.generate(pose)
         else:
-            result = self._engine.generate(pose, scene.carrier)
+            share = self._settings.motion.body * smoothstep(self._weight)
+            result = self._engine.generate(pose, self._body.before(scene.carrier, share))
         marks.append(self._clock())
         picture, alpha = self._composed(scene, result, now)
         marks.append(self._clock())

@@ -7,7 +7,7 @@ from config.errors import PuppetcamError
 from config.schema import EngineSettings
 from models.bundle import Bundle
 from models.keypoints import Keypoints
-from realtime.carry import Carrier
+from realtime.carry import Carry
 from realtime.engine import Engine, open_engine
 from realtime.frame import Image, Latest
 
@@ -50,7 +50,7 @@ class SwitchingEngine:
         self._take()
         return self._engine.keypoints(image)
 
-    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+    def generate(self, keypoints: Keypoints, carrier: Carry | None = None) -> Image:
         """See ``Engine``."""
         return self._engine.generate(keypoints, carrier)
 

@@ -15,7 +15,7 @@ from config.errors import EngineError, MissingPackageError
 from config.schema import EngineSettings
 from models.bundle import GRAPHS, Bundle
 from models.keypoints import Keypoints
-from realtime.carry import Carrier
+from realtime.carry import Carrier, Carry
 from realtime.frame import Image
 from realtime.onnx_session import nvidia_driver_answers, runtime_threads
 from realtime.planes import (
@@ -95,7 +95,7 @@ class TorchScriptEngine:
         found = self._read(image)
         return to_keypoints({name: one.cpu().numpy() for name, one in found.items()}, self.bundle)
 
-    def generate(self, keypoints: Keypoints, carrier: Carrier | None = None) -> Image:
+    def generate(self, keypoints: Keypoints, carrier: Carry | None = None) -> Image:
         """The avatar at ``keypoints``, a fresh (S, S, 3) uint8 RGB picture; of the carrier's size
         where one is given. See ``Engine``."""
         if self._carrier is None:

@@ -100,10 +100,11 @@ def load_pictures(folder: Path, engine: Engine, settings: Settings) -> Iterator[
 
 
 def portrait(driver: Driver, engine: Engine, sampling: Sampling) -> Avatar:
-    """A clip's most neutral frame as an avatar."""
-    image = neutral_frame(driver, sampling).image
-    crop = Crop.around(driver.face.landmarks).within(image, TIGHTEST)
-    return Avatar(driver.name, crop.cut(image, engine.bundle.output_size))
+    """A clip's most neutral frame as an avatar, as ``load_avatar`` makes one of a picture."""
+    full, landmarks = neutral_frame(driver, sampling).image, driver.face.landmarks
+    crop = Crop.around(landmarks).within(full, TIGHTEST)
+    image = crop.cut(full, engine.bundle.output_size)
+    return Avatar(driver.name, image, full=full, crop=crop, landmarks=landmarks)
 
 
 def other_person(drivers: Sequence[Driver], number: int) -> Driver:

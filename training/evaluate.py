@@ -16,8 +16,8 @@ import numpy as np
 
 from config.errors import AvatarError, SourceError
 from config.schema import OutputSettings, Settings, TrackingSettings
-from models.keypoints import Keypoints
 from realtime.avatar import Avatar
+from realtime.body import Body, Sight
 from realtime.carry import Carrier
 from realtime.compose import Composer
 from realtime.crop import Crop
@@ -143,11 +143,12 @@ def measure(
     copied = landmarker.film(copies)
     own = _self_measures([views[n] for n in chosen], meshes, copies, copied, landmarker)
 
-    still = _at_size(avatar.image)
+    output = replace(settings.output, width=SIZE, height=SIZE)
+    still = _still(avatar, engine, output)
     still_mesh = landmarker.film([still] * 3)[-1]  # as a film it settles
     if not np.isfinite(still_mesh).all():
         raise AvatarError(f"{avatar.name}: {NAME} finds no face in this avatar; leave it out")
-    driven = _driven(driver, avatar, engine, settings, sampling)
+    driven = _driven(driver, avatar, engine, replace(settings, output=output), sampling)
     driven_meshes = landmarker.film(driven[number] for number in chosen)
     # The driver's own neutral face, or the nearest to it that the landmarker saw.
     usable = np.flatnonzero(found)
@@ -196,36 +197,50 @@ def _copies(driver: Driver, engine: Engine, sampling: Sampling) -> list[Image]:
     """The clip made again from its first frame, every measured frame."""
     results: list[Image] = []
     carrier: Carrier | None = None
+    body = Body(eases=False)
     frames = itertools.islice(frames_of(driver.path, sampling), 0, None, sampling.every)
     for number, frame in enumerate(frames):
         picture = driver.view.cut(frame.image, engine.bundle.output_size)
         if number == 0:
             engine.set_avatar(picture)
         keypoints = still_keypoints(engine.keypoints, picture, engine.bundle)
-        if number == 0 and engine.bundle.family == "compact":
-            carrier = _carrier(picture, keypoints)
-        results.append(_at_size(engine.generate(keypoints, carrier)))
+        if number == 0:
+            whole, side = Crop.whole(picture), picture.shape[0]
+            landmarks = whole.to_frame(keypoints.value)
+            avatar = Avatar("", picture, full=picture, crop=whole, landmarks=landmarks)
+            carrier = _carrier(avatar, engine, OutputSettings(width=side, height=side))
+            neutral = keypoints.value
+            body.set_avatar(neutral)
+        if carrier is None:
+            results.append(_at_size(engine.generate(keypoints)))
+            continue
+        body.see(Sight.of(picture, Crop.whole(picture), keypoints.value), neutral, 0.0)
+        results.append(_at_size(engine.generate(keypoints, body.before(carrier, 1.0))))
     return results
 
 
-def _carrier(picture: Image, keypoints: Keypoints) -> Carrier | None:
-    """What moves an avatar's pixels in a run."""
-    square = Crop.whole(picture)
-    landmarks = square.to_frame(keypoints.value)
-    avatar = Avatar("", picture, full=picture, crop=square, landmarks=landmarks)
-    side = picture.shape[0]
-    composer = Composer(OutputSettings(width=side, height=side), carries=True)
+def _carrier(avatar: Avatar, engine: Engine, output: OutputSettings) -> Carrier | None:
+    """What moves an avatar's pixels in a run; None where the engine does it."""
+    composer = Composer(output, carries=engine.bundle.family == "compact")
     composer.show(avatar)
     return composer.scene.carrier
+
+
+def _still(avatar: Avatar, engine: Engine, output: OutputSettings) -> Image:
+    """The avatar at rest, as a run shows it: enlarged by another way it would differ all over."""
+    carrier = _carrier(avatar, engine, output)
+    if carrier is None:
+        return _at_size(avatar.image)
+    nothing = np.zeros((3, 2, 2), np.float32)
+    return _at_size(carrier(nothing[:2], nothing, np.ones((1, 2, 2), np.float32)))
 
 
 def _driven(
     driver: Driver, avatar: Avatar, engine: Engine, settings: Settings, sampling: Sampling
 ) -> list[Image]:
     """The avatar driven by the clip, every frame, as ``puppetcam animate`` does it."""
-    output = replace(settings.output, width=SIZE, height=SIZE)
     tracker = open_tracker(settings.tracking, engine)
-    puppeteer = Puppeteer(engine, tracker, replace(settings, output=output))
+    puppeteer = Puppeteer(engine, tracker, settings)
     puppeteer.set_avatar(avatar)
     puppeteer.take_reference(replace(neutral_frame(driver, sampling), captured_at=0.0), driver.face)
     return [_at_size(puppeteer.step(frame).result) for frame in frames_of(driver.path, sampling)]
