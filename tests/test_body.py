@@ -8,7 +8,8 @@ from models.head import MEAN_SHAPE
 from realtime.body import SIDE, Body, Sight
 from realtime.crop import Crop
 
-FACE = (MEAN_SHAPE[:, :2] * 0.5).astype(np.float32) - np.float32([0, 0.3])
+FACE = (MEAN_SHAPE[:, :2] * 0.8).astype(np.float32) - np.float32([0, 0.2])
+CHIN = round((float(FACE[:, 1].max()) + 1) * 128)
 CELLS = 128
 CHEST, BROW = slice(108, 122), slice(40, 60)
 
@@ -20,7 +21,7 @@ def cloth(shift: float) -> np.ndarray:
     picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
     still = picture[:, 20:276].copy()
     move = np.array([[1, 0, shift - 20], [0, 1, 0]], np.float64)
-    still[190:] = cv2.warpAffine(picture, move, (256, 256))[190:]
+    still[CHIN:] = cv2.warpAffine(picture, move, (256, 256))[CHIN:]
     return still
 
 
