@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.head import STEADY
 from realtime.carry import NETWORK_SIDE, Array, Carry
 from realtime.crop import Crop, Points
-from realtime.expression import soft_limit
+from realtime.expression import shortened
 from realtime.frame import Image
 
 SIDE = 96
@@ -143,7 +143,7 @@ class Body:
             self._follow(self._measured(self._calm, self._sight, told))
             self._sight = None
         moved = np.asarray(cv2.transform(self._moved - self._rest, turn / half), np.float32)
-        moved = _shortened(moved, MOST) * np.float32(share)
+        moved = shortened(moved, MOST) * np.float32(share)
         # A cell of the movement has its centre amid its pixels.
         wide = SIDE / CELLS
         origin = to_cells[:, 2] + across.sum(1) * (wide - 1) / 2
@@ -172,7 +172,7 @@ class Body:
         self._affine = [_fitted(coarse, *one) for one in zip(parts, self._affine, strict=True)]
         hair, body = (cv2.transform(_places(CELLS), affine.T) for affine in self._affine)
         smooth = cv2.blendLinear(hair, body, *_parted(chin, CELLS))
-        beside = _shortened(moved - smooth, _BESIDE) * weight[..., None]
+        beside = shortened(moved - smooth, _BESIDE) * weight[..., None]
         sums = cv2.GaussianBlur(cv2.merge([beside, weight]), (0, 0), _SPREAD * CELLS)
         return np.asarray(smooth + sums[..., :2] / sums[..., 2:], np.float32)
 
@@ -241,13 +241,6 @@ def _fitted(moved: Array, weight: Array, before: Array) -> Array:
         goal = np.ascontiguousarray(sums[6:].reshape(2, 3).T)
         fit = np.asarray(cv2.solve(normal, goal, flags=cv2.DECOMP_LU)[1], np.float32)
     return fit
-
-
-def _shortened(moved: Array, limit: float) -> Array:
-    """Movements (h, w, 2) eased into ``limit`` by their length."""
-    length = cv2.magnitude(moved[..., 0], moved[..., 1])
-    shorter = soft_limit(length, limit) / np.maximum(length, 1e-9)
-    return np.asarray(moved * shorter[..., None], np.float32)
 
 
 def _part(elapsed_s: float, constant_s: float) -> np.float32:

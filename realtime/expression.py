@@ -192,6 +192,12 @@ def soft_limit(value: Any, limit: Any) -> Any:
     return np.minimum(value, knee) + (limit - knee) * np.tanh(over)
 
 
+def shortened(shift: Any, limit: float) -> Any:
+    """Each of (..., n) eased into ``limit`` by its length in the picture, that of its first two."""
+    length = np.hypot(shift[..., 0], shift[..., 1])
+    return shift * (soft_limit(length, limit) / np.maximum(length, 1e-9))[..., None]
+
+
 def _set_lips(
     result: Points, driving: Points, initial: Points, driver_growth: float, size: float
 ) -> None:

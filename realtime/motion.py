@@ -15,7 +15,7 @@ from config.schema import MotionSettings
 from models.keypoints import Keypoints, inverse_2x2, relative_motion
 from models.landmarks import NAMES, indices
 from realtime.crop import CROP_RATIO, Crop, Points
-from realtime.expression import Blinks, growth, retarget, soft_limit
+from realtime.expression import Blinks, growth, retarget, shortened, soft_limit
 from realtime.neutral import look_of, unneutral
 from realtime.pose import Head, Pose, axis_of, pose_of, turn, turned_by
 
@@ -272,7 +272,7 @@ class Motion:
         pose = pose_of(driving, driver.shape)
         acting = pose.on_face(driving - pose.show(driver.shape))
         acting *= 1 + _ACTING * (self.settings.expression * _readable(pose) - 1)
-        acting = _shortened(acting, limit)
+        acting = shortened(acting, limit)
         ratio = head.pose.scale / driver.pose.scale if self.settings.adapt_scale else 1.0
         axis = axis_of(turned_by(driver.pose, pose))
         axis[:2] *= self.settings.nod, self.settings.turn
@@ -314,7 +314,7 @@ class Motion:
         head = basis @ np.linalg.lstsq(basis, shift, rcond=None)[0]
         travel = float(np.hypot(*head.T).max())
         factor = np.float32(soft_limit(travel, limit) / max(travel, 1e-9))
-        rest = _shortened(shift - head, limit)
+        rest = shortened(shift - head, limit)
         value = np.asarray(avatar.value + head * factor + rest, np.float32)
         # J = R J_avatar: R is the driver's change of the local frame.
         with np.errstate(all="ignore"):
@@ -328,12 +328,6 @@ def _readable(pose: Pose) -> float:
     start, end = SIDEWAYS
     away = math.acos(min(max(float(pose.rotation[2, 2]), -1.0), 1.0))
     return 1 - (1 - LEAST_ACTING) * min(max((away - start) / (end - start), 0.0), 1.0)
-
-
-def _shortened(shift: Any, limit: float) -> Any:
-    """Each of (K, n) eased into ``limit`` by its length in the picture, that of its first two."""
-    length = np.hypot(shift[:, 0], shift[:, 1])
-    return shift * (soft_limit(length, limit) / np.maximum(length, 1e-9))[:, None]
 
 
 def _changed(jacobian: Any, change: Any) -> Any:

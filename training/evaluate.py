@@ -201,11 +201,12 @@ def _copies(driver: Driver, engine: Engine, sampling: Sampling) -> list[Image]:
     frames = itertools.islice(frames_of(driver.path, sampling), 0, None, sampling.every)
     for number, frame in enumerate(frames):
         picture = driver.view.cut(frame.image, engine.bundle.output_size)
+        whole = Crop.whole(picture)
         if number == 0:
             engine.set_avatar(picture)
         keypoints = still_keypoints(engine.keypoints, picture, engine.bundle)
         if number == 0:
-            whole, side = Crop.whole(picture), picture.shape[0]
+            side = picture.shape[0]
             landmarks = whole.to_frame(keypoints.value)
             avatar = Avatar("", picture, full=picture, crop=whole, landmarks=landmarks)
             carrier = _carrier(avatar, engine, OutputSettings(width=side, height=side))
@@ -214,7 +215,7 @@ def _copies(driver: Driver, engine: Engine, sampling: Sampling) -> list[Image]:
         if carrier is None:
             results.append(_at_size(engine.generate(keypoints)))
             continue
-        body.see(Sight.of(picture, Crop.whole(picture), keypoints.value), neutral, 0.0)
+        body.see(Sight.of(picture, whole, keypoints.value), neutral, 0.0)
         results.append(_at_size(engine.generate(keypoints, body.before(carrier, 1.0))))
     return results
 
